@@ -1,0 +1,48 @@
+"""Find, test, rewrite and audit what a Hugging Face transformer knows.
+
+The public names, each read from its home when it is first used: `import engram` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from . import data
+    from .facts import Fact, FactSet, Prompt, Relation, Rewrite
+    from .interventions import Fixed, Noised, Scaled, amplified, fixed, noised, suppressed
+    from .locators import Ablation, Activation, GradientTimesActivation, IntegratedGradients, locate
+    from .metrics import compare
+    from .models import Model, ask, holding, load
+    from .neurons import Neuron, NeuronSet
+    from .results import Answer, Attribution, Report, Score
+    from .selectors import Chance, Exclusive, Shared, Top, select
+
+_HOME = {
+    "facts": ("Fact", "FactSet", "Prompt", "Relation", "Rewrite"),
+    "interventions": ("Fixed", "Noised", "Scaled", "amplified", "fixed", "noised", "suppressed"),
+    "locators": ("Ablation", "Activation", "GradientTimesActivation", "IntegratedGradients", "locate"),
+    "metrics": ("compare",),
+    "models": ("Model", "ask", "holding", "load"),
+    "neurons": ("Neuron", "NeuronSet"),
+    "results": ("Answer", "Attribution", "Report", "Score"),
+    "selectors": ("Chance", "Exclusive", "Shared", "Top", "select"),
+}
+_MODULE = {name: home for home, names in _HOME.items() for name in names}
+_PACKAGES = ("data", "errors", "experiments", "testing")
+__all__ = sorted([*_MODULE, "data"])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"engram.{name}")
+    if (home := _MODULE.get(name)) is None:
+        raise AttributeError(f"module 'engram' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"engram.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,200 @@
+"""What a model may know: relations, facts, and the prompts that ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from .errors import BadTemplate, NotOneBlank, UnknownName
+
+BLANK = "[Y]"
+SUBJECT = "[X]"
+FINAL_MARKS = " .!?"  # what may stand behind a blank that still counts as last
+
+Split = Literal["discovery", "test"]
+
+
+def split_of(fact: int, template: int) -> Split:
+    """To which half does this template of this fact belong: to finding neurons, or to testing them?
+
+    Fact number `fact` of its relation keeps every third template for the test, each fact another third, so that
+    every template serves on both sides. The models shipped with engram never saw a fact in its test templates.
+
+    >>> [split_of(0, t) for t in range(4)]
+    ['test', 'discovery', 'discovery', 'test']
+    """
+    return "test" if (fact + template) % 3 == 0 else "discovery"
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A kind of fact, and the ways to ask for it, in ParaRel's own marks `[X]` and `[Y]`.
+
+    `type` is 1-1, N-1 or N-M where the data set says so (LAMA's classes), else empty.
+
+    >>> capital = Relation("P36", "capital", ("The capital of [X] is [Y].", "[Y] is the capital of [X]."))
+    >>> [p.text for p in capital.fact("Ireland", "Dublin").prompts(capital)]
+    ['The capital of Ireland is [Y].', '[Y] is the capital of Ireland.']
+    """
+
+    id: str
+    name: str
+    templates: tuple[str, ...]
+    type: str = ""
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        for t in self.templates:
+            if t.count(SUBJECT) != 1 or t.count(BLANK) != 1:
+                raise BadTemplate(f"relation {self.id!r}: a template has exactly one {SUBJECT} and one {BLANK}: {t!r}")
+
+    def fact(self, subject: str, answer: str, id: str = "") -> Fact:  # noqa: A002
+        """The fact that `subject` stands in this relation to `answer`."""
+        return Fact(subject, self.id, answer, id)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """⟨subject, relation, answer⟩, e.g. ⟨Ireland, P36, Dublin⟩. `id` is the data set's own name for it."""
+
+    subject: str
+    relation: str
+    answer: str
+    id: str = ""
+
+    def becoming(self, answer: str | None) -> Rewrite:
+        """The wish that this fact's answer were another one; None wishes it erased.
+
+        >>> Fact("Ireland", "P36", "Dublin").becoming("Cork").answer
+        'Cork'
+        """
+        return Rewrite(self, answer)
+
+    def prompts(self, relation: Relation) -> tuple[Prompt, ...]:
+        """This fact asked in every template of its relation, in the relation's order."""
+        return tuple(
+            Prompt(t.replace(SUBJECT, self.subject), self.answer, fact=self, template=i)
+            for i, t in enumerate(relation.templates)
+        )
+
+    def __str__(self) -> str:
+        return f"⟨{self.subject}, {self.relation}, {self.answer}⟩"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A sentence with one blank `[Y]`, and the answer that belongs there.
+
+    `against` is the wrong answer of a contrast (used by the target `logit_difference`); `fact` and `template` say
+    where the prompt comes from.
+
+    >>> Prompt("The capital of Ireland is [Y].", "Dublin").blank_last
+    True
+    """
+
+    text: str
+    answer: str
+    fact: Fact | None = None
+    template: int | None = None
+    against: str | None = None
+
+    def __post_init__(self) -> None:
+        if (n := self.text.count(BLANK)) != 1:
+            raise NotOneBlank(f"a prompt has exactly one blank {BLANK}, this one has {n}: {self.text!r}")
+
+    @property
+    def blank_last(self) -> bool:
+        """Does nothing but a final mark follow the blank, so that a causal model can be asked?"""
+        return not self.text.split(BLANK)[1].strip(FINAL_MARKS)
+
+    def asking_for(self, answer: str) -> Prompt:
+        """The same sentence with another answer in question."""
+        return replace(self, answer=answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A wish: this fact, with another answer (None: erased). An editor turns it into an edit."""
+
+    fact: Fact
+    answer: str | None
+
+
+@dataclass(frozen=True)
+class FactSet:
+    """A data set: relations and their facts, in the order of its files.
+
+    >>> capital = Relation("P36", "capital", ("The capital of [X] is [Y].", "[Y] is the capital of [X]."))
+    >>> facts = FactSet("mine", (capital,), {"P36": (capital.fact("Ireland", "Dublin"), capital.fact("Italy", "Rome"))})
+    >>> len(facts), facts.fact("Italy", "capital").answer
+    (2, 'Rome')
+    >>> [p.text for p in facts.prompts(facts.fact("Italy", "capital"), blank_last=True)]
+    ['The capital of Italy is [Y].']
+    """
+
+    name: str
+    relations: tuple[Relation, ...]
+    members: dict[str, tuple[Fact, ...]] = field(repr=False)
+    source: str = ""
+
+    def __len__(self) -> int:
+        return sum(map(len, self.members.values()))
+
+    def __iter__(self) -> Iterator[Fact]:
+        for relation in self.relations:
+            yield from self.members.get(relation.id, ())
+
+    def relation(self, name: str) -> Relation:
+        """The relation with this id or name. Raises UnknownName."""
+        for r in self.relations:
+            if name in (r.id, r.name):
+                return r
+        raise UnknownName("relation", name, {x for r in self.relations for x in (r.id, r.name)})
+
+    def facts(self, relation: str) -> tuple[Fact, ...]:
+        """All facts of one relation, by its id or name."""
+        return self.members.get(self.relation(relation).id, ())
+
+    def fact(self, subject: str, relation: str) -> Fact:
+        """The first fact about this subject in this relation. Raises UnknownName."""
+        facts = self.facts(relation)
+        for f in facts:
+            if f.subject == subject:
+                return f
+        raise UnknownName(f"subject of {relation!r} in {self.name}", subject, [f.subject for f in facts])
+
+    def prompts(
+        self, fact: Fact, *, split: Split | None = None, blank_last: bool = False, limit: int | None = None
+    ) -> tuple[Prompt, ...]:
+        """The prompts of one fact: all, or those of one split (`split_of`); for causal models those with a last blank.
+
+        `limit` keeps the first so many. A fact that is not of this set counts as fact number 0 of its relation.
+        """
+        relation = self.relation(fact.relation)
+        number = self._number(fact)
+        kept = [
+            p
+            for i, p in enumerate(fact.prompts(relation))
+            if (split is None or split_of(number, i) == split) and (p.blank_last or not blank_last)
+        ]
+        return tuple(kept[:limit])
+
+    def only(self, relations: Sequence[str]) -> FactSet:
+        """The same set with these relations only. Raises UnknownName."""
+        kept = tuple(self.relation(r) for r in relations)
+        return FactSet(self.name, kept, {r.id: self.members.get(r.id, ()) for r in kept}, self.source)
+
+    def _number(self, fact: Fact) -> int:
+        return self._numbers.get((fact.relation, fact.subject, fact.answer, fact.id), 0)
+
+    @property
+    def _numbers(self) -> dict[tuple[str, str, str, str], int]:
+        cached: dict[tuple[str, str, str, str], int] | None = self.__dict__.get("_cache")
+        if cached is None:
+            cached = {}
+            for facts in self.members.values():
+                for i, f in enumerate(facts):
+                    cached.setdefault((f.relation, f.subject, f.answer, f.id), i)
+            object.__setattr__(self, "_cache", cached)
+        return cached

@@ -1,0 +1,148 @@
+"""What the verbs return: frozen values of numbers. No torch, no model, no open file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import BelowFloor
+from .facts import Prompt
+from .neurons import Neuron
+
+Floats = NDArray[np.floating[Any]]
+Better = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a model answered one prompt.
+
+    `tokens` is the prompt's answer as the tokenizer writes it; `logprob` its log-probability in nats (of several
+    tokens: the sum, each given the gold tokens before it); `rank` its rank in the vocabulary, 1 is best (of several
+    tokens: the worst of theirs); `top` the best few single tokens at the blank with their probabilities.
+    """
+
+    prompt: Prompt
+    tokens: tuple[str, ...]
+    logprob: float
+    rank: int
+    top: tuple[tuple[str, float], ...]
+
+    @property
+    def probability(self) -> float:
+        """Of the prompt's answer, in [0, 1]."""
+        return math.exp(self.logprob)
+
+    @property
+    def knows(self) -> bool:
+        """Is the prompt's answer what the model would say first?"""
+        return self.rank == 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attribution:
+    """The score of every neuron for one prompt, [layer, neuron].
+
+    Layers narrower than the widest are filled with zeros (`widths` says how wide each is). `change[layer]` is what
+    the layer's scores must add up to for an attribution that is complete: target(clean) − target(layer silent at
+    the position), in the target's unit; `gap[layer]` is by how much they miss it. Both are NaN for methods that
+    promise no completeness. `floor` is the smallest score kept: below it nothing can be said, and asking raises.
+    """
+
+    prompt: Prompt
+    method: str
+    scores: Floats
+    gap: Floats
+    change: Floats
+    widths: tuple[int, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    floor: float = -math.inf
+
+    def dense(self) -> Floats:
+        """All scores as an array [layer, neuron]. Raises BelowFloor where only high scores were kept."""
+        if self.floor > -math.inf:
+            raise BelowFloor(f"only scores of at least {self.floor:g} were kept; there is no dense array")
+        return self.scores
+
+    @property
+    def peak(self) -> float:
+        """The largest score."""
+        return float(self.scores.max())
+
+    def above(self, threshold: float, *, strict: bool = True) -> frozenset[Neuron]:
+        """The neurons that score more than `threshold` (or, not `strict`, at least). Raises BelowFloor."""
+        if threshold < self.floor:
+            raise BelowFloor(f"scores are kept from {self.floor:g} up; {threshold:g} was asked for")
+        mask = self.scores > threshold if strict else self.scores >= threshold
+        mask &= np.arange(self.scores.shape[1])[None] < np.asarray(self.widths)[:, None]
+        return frozenset(Neuron(int(layer), int(index)) for layer, index in np.argwhere(mask))
+
+    def best(self, k: int) -> list[tuple[Neuron, float]]:
+        """The k neurons with the largest scores, best first; ties by layer, then index."""
+        valid = np.arange(self.scores.shape[1])[None] < np.asarray(self.widths)[:, None]
+        flat = np.where(valid, self.scores, -np.inf).ravel()
+        order = np.argsort(-flat, kind="stable")[:k]
+        width = self.scores.shape[1]
+        return [(Neuron(int(i) // width, int(i) % width), float(flat[i])) for i in order if flat[i] > -np.inf]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One number, and all one needs in order not to misread it.
+
+    `interval` is (low, high) at `level`; None where none can be given. `unit`: probability, nats, fraction, ratio of
+    means, mean of ratios, symmetric fold change, neurons …
+    """
+
+    name: str
+    value: float
+    n: int
+    unit: str
+    better: Better = "neither"
+    interval: tuple[float, float] | None = None
+    level: float = 0.95
+
+    def __str__(self) -> str:
+        shown = f"{self.value:.4g}"
+        if self.interval is not None:
+            shown += f" [{self.interval[0]:.4g}, {self.interval[1]:.4g}]"
+        return f"{self.name}: {shown} {self.unit} (n={self.n})"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Scores under a title, with the settings they were made under."""
+
+    title: str
+    scores: tuple[Score, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> Score:
+        for s in self.scores:
+            if s.name == name:
+                return s
+        raise KeyError(f"no score called {name!r} in {self.title!r}; there are {[s.name for s in self.scores]}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        rows = [
+            {"name": s.name, "value": s.value, "n": s.n, "unit": s.unit, "better": s.better,
+             "interval": s.interval, "level": s.level}
+            for s in self.scores
+        ]  # fmt: skip
+        return {"title": self.title, "scores": rows, "settings": dict(self.settings), "notes": list(self.notes)}
+
+    def __str__(self) -> str:
+        width = max((len(s.name) for s in self.scores), default=0)
+        rows = [self.title]
+        for s in self.scores:
+            interval = f" [{s.interval[0]:+.4f}, {s.interval[1]:+.4f}]" if s.interval is not None else ""
+            rows.append(f"  {s.name:<{width}}  {s.value:+.4f}{interval}  {s.unit}, n={s.n}")
+        rows += [f"  note: {n}" for n in self.notes]
+        return "\n".join(rows)
