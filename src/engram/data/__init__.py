@@ -1,0 +1,27 @@
+"""Data sets: files become a FactSet. `data.pararel("path/to/its/folder")`, `data.shipped()`; one file in `sets` each.
+
+Every data set that is registered, a plug-in's too, can be read by a function of its name here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..facts import FactSet
+from .base import DataSet, Entry, catalogue, data_sets, read, verb
+
+if TYPE_CHECKING:
+    shipped: Callable[..., FactSet]  # else a type checker takes the folder of that name for a module
+
+__all__ = ["DataSet", "Entry", "catalogue", "data_sets", "read"]
+
+
+def __getattr__(name: str) -> Callable[..., FactSet]:
+    if name.startswith("_") or name not in data_sets.names():
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    return verb(name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *data_sets.names()]
