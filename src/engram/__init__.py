@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from . import data
+    from . import data, errors, experiments, testing
     from .facts import Fact, FactSet, Prompt, Relation, Rewrite
     from .interventions import Fixed, Noised, Scaled, amplified, fixed, noised, suppressed
     from .locators import Ablation, Activation, GradientTimesActivation, IntegratedGradients, locate
-    from .metrics import compare
+    from .metrics import by_relation, compare
     from .models import Model, ask, holding, load
     from .neurons import Neuron, NeuronSet
     from .results import Answer, Attribution, Report, Score
-    from .selectors import Chance, Exclusive, Shared, Top, select
+    from .selectors import Chance, Exclusive, Shared, Top, search_share, select
 
 _HOME = {
     "facts": ("Fact", "FactSet", "Prompt", "Relation", "Rewrite"),
     "interventions": ("Fixed", "Noised", "Scaled", "amplified", "fixed", "noised", "suppressed"),
     "locators": ("Ablation", "Activation", "GradientTimesActivation", "IntegratedGradients", "locate"),
-    "metrics": ("compare",),
+    "metrics": ("by_relation", "compare"),
     "models": ("Model", "ask", "holding", "load"),
     "neurons": ("Neuron", "NeuronSet"),
     "results": ("Answer", "Attribution", "Report", "Score"),
-    "selectors": ("Chance", "Exclusive", "Shared", "Top", "select"),
+    "selectors": ("Chance", "Exclusive", "Shared", "Top", "search_share", "select"),
 }
 _MODULE = {name: home for home, names in _HOME.items() for name in names}
 _PACKAGES = ("data", "errors", "experiments", "testing")
-__all__ = sorted([*_MODULE, "data"])
+__all__ = sorted([*_MODULE, *_PACKAGES])
 
 
 def __getattr__(name: str) -> Any:

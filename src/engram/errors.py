@@ -50,7 +50,10 @@ class UnknownName(EngramError, LookupError):
         if hint:
             parts.append(hint)
         super().__init__(" ".join(parts))
-        self.kind, self.name, self.known = kind, name, tuple(names)
+        self.kind, self.name, self.known, self.hint = kind, name, tuple(names), hint
+
+    def __reduce__(self) -> tuple[object, ...]:  # a copy is made from what was given, not from the message
+        return type(self), (self.kind, self.name, self.known, self.hint)
 
 
 class BadSetting(EngramError, ValueError):
@@ -63,7 +66,10 @@ class BadData(EngramError, ValueError):
     def __init__(self, path: object, line: int | None, what: str) -> None:
         where = f"{path}, line {line}" if line is not None else str(path)
         super().__init__(f"{where}: {what}")
-        self.path, self.line = path, line
+        self.path, self.line, self.what = path, line, what
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.path, self.line, self.what)
 
 
 class BadTemplate(EngramError, ValueError):
