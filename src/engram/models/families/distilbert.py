@@ -1,0 +1,11 @@
+"""DistilBERT (Sanh et al. 2019)."""
+
+from ..family import Family, Stack
+
+FAMILY = Family(
+    name="distilbert",
+    model_types=("distilbert",),
+    asks="mask",
+    stacks=(Stack("distilbert.transformer.layer", "ffn.lin2"),),
+    head="vocab_transform",
+)

@@ -1,0 +1,12 @@
+"""Gemma 2 (Gemma Team 2024)."""
+
+from ..family import Family, Stack
+
+FAMILY = Family(
+    name="gemma2",
+    model_types=("gemma2",),
+    asks="next",
+    stacks=(Stack("model.layers", "mlp.down_proj"),),
+    head="lm_head",
+    note="gated: a neuron is act(gate) · up",
+)

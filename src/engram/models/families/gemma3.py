@@ -1,0 +1,12 @@
+"""Gemma 3 (Gemma Team 2025), text only."""
+
+from ..family import Family, Stack
+
+FAMILY = Family(
+    name="gemma3",
+    model_types=("gemma3_text",),
+    asks="next",
+    stacks=(Stack("model.layers", "mlp.down_proj"),),
+    head="lm_head",
+    note="gated: a neuron is act(gate) · up",
+)

@@ -1,0 +1,12 @@
+"""OLMo 2 (OLMo Team 2024)."""
+
+from ..family import Family, Stack
+
+FAMILY = Family(
+    name="olmo2",
+    model_types=("olmo2",),
+    asks="next",
+    stacks=(Stack("model.layers", "mlp.down_proj"),),
+    head="lm_head",
+    note="gated: a neuron is act(gate) · up",
+)
