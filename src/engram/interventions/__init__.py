@@ -1,0 +1,8 @@
+"""Values that say how activations differ from what the model does by itself."""
+
+from .base import Intervention, interventions
+from .fixed import Fixed, fixed
+from .noised import Noised, noised
+from .scaled import Scaled, amplified, suppressed
+
+__all__ = ["Fixed", "Intervention", "Noised", "Scaled", "amplified", "fixed", "interventions", "noised", "suppressed"]
