@@ -1,0 +1,45 @@
+"""What an attribution explains: a number read off the logits at the asked position."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from ..errors import BadSetting, UnknownName
+from ..models.questions import Batch
+
+Target = Callable[[Tensor, Batch], Tensor]  # logits [row, vocabulary], the rows -> [row]
+
+
+def probability(logits: Tensor, batch: Batch) -> Tensor:
+    """P(answer), over the whole vocabulary: the papers' target."""
+    return logprob(logits, batch).exp()
+
+
+def logprob(logits: Tensor, batch: Batch) -> Tensor:
+    """ln P(answer), nats."""
+    return logit(logits, batch) - logits.logsumexp(-1)
+
+
+def logit(logits: Tensor, batch: Batch) -> Tensor:
+    """The answer's logit."""
+    return logits.gather(1, batch.target.to(logits.device)[:, None])[:, 0]
+
+
+def logit_difference(logits: Tensor, batch: Batch) -> Tensor:
+    """The answer's logit minus that of `Prompt.against`."""
+    if batch.against is None:
+        raise BadSetting("the target logit_difference needs prompts with a wrong answer: Prompt(..., against=...)")
+    wrong = logits.gather(1, batch.against.to(logits.device)[:, None])[:, 0]
+    return logit(logits, batch) - wrong
+
+
+TARGETS: dict[str, Target] = {f.__name__: f for f in (probability, logprob, logit, logit_difference)}
+
+
+def target_of(name: str) -> Target:
+    """The target of this name. Raises UnknownName."""
+    if name not in TARGETS:
+        raise UnknownName("target", name, TARGETS)
+    return TARGETS[name]
