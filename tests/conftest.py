@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks are slower on many threads, and tests run side by side
+
 from pathlib import Path
 
 import pytest

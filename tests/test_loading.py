@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -182,9 +183,18 @@ def test_a_device_that_is_not_there_is_told(bert, device):
         eg.load(bert, device=device)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_network_that_answers_nonsense_is_told_when_it_is_asked(bert, value):
-    model = eg.load(bert)
-    value_slots(model.layers[1].down)[3, 2] = value
-    with pytest.raises(NotFinite, match=r"answers with NaN or infinity.*float32"):
+@pytest.mark.parametrize(
+    ("value", "where", "fine"),
+    [
+        (float("nan"), "weights", False),
+        (float("inf"), "weights", False),
+        (float("inf"), "one answer", False),
+        (-float("inf"), "one answer", True),  # a word that is never said
+    ],
+)
+def test_a_network_that_answers_nonsense_is_told_when_it_is_asked(saved, value, where, fine):
+    model = eg.load(saved / "bert")
+    changed = value_slots(model.layers[1].down) if where == "weights" else model.net.cls.predictions.decoder.bias
+    changed[3] = value
+    with nullcontext() if fine else pytest.raises(NotFinite, match=r"answers with NaN or infinity.*float32"):
         eg.ask(model, DUBLIN)

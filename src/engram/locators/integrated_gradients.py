@@ -40,8 +40,8 @@ class IntegratedGradients(Locator):
 
     `rule` and `steps` are those of `quadrature`; `preset` names a published choice: "paper" (right, 20), "hunter" (the
     released code: left, 20), "eleuther" (linspace, 20). `target`: probability (the papers'), logprob, logit,
-    logit_difference. A setting that is given wins over the preset. Each layer starts from the recorded state of its own block; no block below is run.
-    Raises UnknownName, BadSetting.
+    logit_difference. A setting that is given wins over the preset. Each layer starts from the recorded state of its
+    own block; no block below is run. Raises UnknownName, BadSetting.
 
     >>> IntegratedGradients(preset="hunter").rule
     'left'

@@ -46,9 +46,7 @@ def by_shape(shapes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
     yield from groups.values()
 
 
-def in_batches(
-    model: Model, items: Sequence[T], size: int, work: Callable[[Sequence[T]], Sequence[R]]
-) -> list[R]:
+def in_batches(model: Model, items: Sequence[T], size: int, work: Callable[[Sequence[T]], Sequence[R]]) -> list[R]:
     """`work` on at most `size` items at a time; halved when memory runs out, and said. Raises OutOfMemory at one.
 
     What did not fit is remembered for this network: `rows_within` halves its answers from then on.
@@ -63,7 +61,8 @@ def in_batches(
                 raise
             if size == 1:
                 raise OutOfMemory(
-                    "not even one row fits into memory: use a smaller model or dtype, a shorter prompt, or another device"
+                    "not even one row fits into memory: use a smaller model or dtype, "
+                    "a shorter prompt, or another device"
                 ) from error
             size //= 2
             _halvings[model.net] = _halvings.get(model.net, 0) + 1

@@ -14,7 +14,7 @@ from .model import Model
 
 
 @singledispatch
-def holding(condition: object, model: Model) -> AbstractContextManager[None]:
+def holding(condition: object, model: Model) -> AbstractContextManager[None]:  # noqa: ARG001
     """Within the block, the model is under the condition; after it, the model is what it was, to the last bit.
 
     Several conditions (a tuple or list) hold together, in their order. Verbs take the same values after `under=`.
@@ -28,7 +28,7 @@ def holding(condition: object, model: Model) -> AbstractContextManager[None]:
 
 
 @holding.register(type(None))
-def _nothing(condition: None, model: Model) -> AbstractContextManager[None]:
+def _nothing(_condition: None, _model: Model) -> AbstractContextManager[None]:
     return nullcontext()
 
 

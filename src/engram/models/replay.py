@@ -16,7 +16,7 @@ from .questions import Batch
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
-    """A clean pass: what every block gave out, all neurons at the asked position [row, neuron] per layer, the logits."""
+    """A clean pass: what each block gave out, the neurons at the asked position [row, neuron] per layer, the logits."""
 
     batch: Batch
     outputs: tuple[Any, ...]

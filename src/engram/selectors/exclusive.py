@@ -8,9 +8,9 @@ from fractions import Fraction
 
 from ..errors import BadSetting
 from ..neurons import NeuronSet
+from ..presets import FROM_PRESET, fill
 from ..results import Attribution
 from .base import Selector, selectors
-from ..presets import FROM_PRESET, fill
 from .shared import Share, Shared, exact
 
 _PRESETS = {"paper": {"strict": True, "twice": False}, "hunter": {"strict": False, "twice": True}}

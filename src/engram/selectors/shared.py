@@ -13,9 +13,9 @@ import numpy as np
 
 from ..errors import BadSetting, UnknownName
 from ..neurons import Neuron, NeuronSet
+from ..presets import FROM_PRESET, fill
 from ..results import Attribution
 from .base import Selector, degenerate, same_widths, selectors, usable, warn_degenerate
-from ..presets import FROM_PRESET, fill
 
 Kind = Literal["relative", "absolute", "percentile"]
 Share = float | str | Fraction

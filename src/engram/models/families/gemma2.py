@@ -8,5 +8,5 @@ FAMILY = Family(
     asks="next",
     stacks=(Stack("model.layers", "mlp.down_proj"),),
     head="lm_head",
-    note="gated: a neuron is act(gate) · up",
+    note="the FFN output is normalised: see its gap; gated: a neuron is act(gate) · up",
 )
