@@ -1,0 +1,89 @@
+"""What the results of an experiment say: plain values become paired probabilities, and these become scores."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..metrics import Pairs, RelationChanges, by_relation
+from ..metrics.changes import accuracy, average, ratio_of_means
+from ..metrics.intervals import Resampling, percentile
+from ..results import Better, Floats, Score
+from .base import Result
+
+CONDITIONS = {
+    "suppressed": "its own neurons silent",
+    "chance suppressed": "as many random neurons of the same layers silent",
+    "same relation": "its neurons silent, another fact of the relation asked (with another answer)",
+    "other relation": "its neurons silent, a fact of another relation asked",
+    "amplified": "its own neurons amplified",
+    "chance amplified": "as many random neurons of the same layers amplified",
+}
+_BETTER: dict[str, Better] = {"suppressed": "lower", "amplified": "higher"}
+
+
+def pairs_of(results: Iterable[Result], condition: str) -> Pairs | None:
+    """Probabilities before and after under one condition, clustered by the fact whose neurons were changed."""
+    said = _said_under(results, condition)
+    if not said:
+        return None
+    before, after = ([p for _, x in said for p in x[when]] for when in ("before", "after"))
+    return Pairs(np.array(before), np.array(after), tuple(fact for fact, x in said for _ in x["before"]))
+
+
+def _said_under(results: Iterable[Result], condition: str) -> list[tuple[tuple[str, str, str], dict[str, Any]]]:
+    """Of every fact that was tried under this condition: (relation, subject, answer), and what was said."""
+    return [
+        ((r["relation"], f["subject"], f["answer"]), f["conditions"][condition])
+        for r in results
+        for f in r["facts"]
+        if condition in f["conditions"]
+    ]
+
+
+def changes(results: Iterable[Result], *, seed: int = 0) -> dict[str, RelationChanges]:
+    """Under every condition that was tried: the change of each relation, and the mean over them."""
+    done = list(results)
+    found = {}
+    for condition in CONDITIONS:
+        groups = {r["relation"]: pairs for r in done if (pairs := pairs_of([r], condition)) is not None}
+        if any(p.before.any() for p in groups.values()):
+            found[condition] = by_relation(groups, seed=seed)
+    return found
+
+
+def scores_of(results: Iterable[Result], condition: str, mean: Score) -> list[Score]:
+    """The change pooled over prompts, its `mean` over relations, and P(answer) and accuracy before and after."""
+    said = _said_under(results, condition)
+    if not said:
+        return []
+    drawn = Resampling.of([fact for fact, x in said for _ in x["before"]])
+    better = _BETTER.get(condition, "neither")
+
+    def score(name: str, unit: str, of: Callable[..., Floats], *keys: str, better: Better = "neither") -> Score:
+        values = [np.array([v for _, x in said for v in x[key]], float) for key in keys]
+        interval = percentile(drawn.draws(of, values))
+        return Score(f"{condition}{name}", float(of(*values)), len(values[0]), unit, better, interval)
+
+    return [
+        score("", "ratio of means", ratio_of_means, "before", "after", better=better),
+        replace(mean, name=f"{condition}, mean over relations", better=better),
+        score(": P(answer) before", "probability", average, "before"),
+        score(": P(answer) after", "probability", average, "after"),
+        score(": accuracy before", "fraction", accuracy, "rank_before"),
+        score(": accuracy after", "fraction", accuracy, "rank_after"),
+    ]
+
+
+def nothing_tried(results: Sequence[Result]) -> str:
+    """Why is there nothing to judge?"""
+    drawn, askable = (sum(r[key] for r in results) for key in ("drawn", "askable"))
+    said = f"no fact was tried: {drawn} were drawn, of which {askable} can be asked of this model"
+    if askable and all(r["known"] == 0 for r in results if r["askable"]):
+        return f"{said}, and none is known to it"
+    reasons = Counter(x["reason"] for r in results for x in r["skipped"])
+    return "; ".join([said, *(reason for reason, _ in reasons.most_common(1))])
