@@ -1,0 +1,13 @@
+"""Results as pictures, tables and one self-contained page. Reads plain values; no model, no torch."""
+
+from .aims import AIMS, Aim, Verdict, verdicts
+from .canvas import save, standalone, svg
+from .folder import free, write
+from .page import Folded, Items, Page, Picture, Section
+from .suppression import Outcome
+from .tables import Table, decimal, percent, signed
+
+__all__ = [
+    "AIMS", "Aim", "Folded", "Items", "Outcome", "Page", "Picture", "Section", "Table", "Verdict", "decimal", "free",
+    "percent", "save", "signed", "standalone", "svg", "verdicts", "write",
+]  # fmt: skip
