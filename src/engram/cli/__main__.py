@@ -1,0 +1,7 @@
+"""`python -m engram.cli` is `engram`."""
+
+from __future__ import annotations
+
+from . import main
+
+main()

@@ -1,0 +1,80 @@
+"""`engram data`: which facts are there?"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer import Argument
+
+from ..facts import FactSet, Prompt
+from . import _show
+from ._options import Json
+from ._show import NUMBER, TEXT, WORD
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("data")(data)
+
+
+def data(
+    name_or_path: Annotated[str | None, Argument(help="A data set, by its name or its folder.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Which data sets are there, and what is in one?
+
+    \b
+    engram data
+    engram data shipped
+    """
+    from .. import data as home
+
+    if name_or_path is not None:
+        facts = home.read(name_or_path)
+        _document(facts) if as_json else _relations(facts)
+        return
+    entries = home.catalogue()
+    if as_json:
+        keys = ("name", "description", "origin", "licence", "needs_path")
+        _show.document("data", data_sets=[{key: getattr(e, key) for key in keys} for e in entries])
+        return
+    _show.entries((e.name, e.description + (" Give its folder." if e.needs_path else "")) for e in entries)
+    _show.line()
+    _show.line("`engram data NAME_OR_FOLDER` lists the relations of one.")
+
+
+def _relations(facts: FactSet) -> None:
+    _show.line(f"{facts.name}: {len(facts)} facts in {len(facts.relations)} relations")
+    _show.line()
+    numbers = [(name, NUMBER) for name in ("templates", "last", "facts")]
+    columns = [("id", WORD), ("name", TEXT), ("type", WORD), *numbers, ("example", TEXT)]
+    rows = []
+    for x in _plain(facts):
+        example = ": ".join(x["example"] or ())
+        rows.append((x["id"], x["name"], x["type"], len(x["templates"]), x["blank_last"], x["facts"], example))
+    _show.table(columns, rows)
+    _show.line()
+    _show.entries([("last", "how many of the templates end with their blank, so that causal models can be asked")])
+
+
+def _document(facts: FactSet) -> None:
+    _show.document("data", name=facts.name, source=facts.source, facts=len(facts), relations=_plain(facts))
+
+
+def _plain(facts: FactSet) -> list[dict[str, Any]]:
+    rows = []
+    for r in facts.relations:
+        members = facts.facts(r.id)
+        rows.append(
+            {
+                "id": r.id, "name": r.name, "type": r.type, "description": r.description, "templates": r.templates,
+                "blank_last": sum(_blank_last(t) for t in r.templates), "facts": len(members),
+                "example": [members[0].subject, members[0].answer] if members else None,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _blank_last(template: str) -> bool:
+    return Prompt(template, "").blank_last

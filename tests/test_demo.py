@@ -1,0 +1,180 @@
+"""`engram run`, `engram demo` and `engram bench`, as one uses them: on small networks, into fresh folders."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import engram as eg
+from engram import bench, data
+from engram.cli._app import application
+from engram.testing import tiny
+
+TEMPLATES = (
+    "The capital of [X] is [Y] .", "the capital city of [X] is [Y] .", "[Y] is the capital of [X] .",
+    "the city of [X] is [Y] .", "[X] has the capital [Y] .", "a city in [X] is [Y] .",
+)  # fmt: skip
+FACTS = {"P36": [("Ireland", "Dublin"), ("France", "Paris")], "P19": [("Italy", "Rome"), ("Estonia", "Ж")]}
+
+
+def engram(*arguments, code=0):
+    """`engram` with these arguments, in this process; a bug is raised here."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    result = CliRunner().invoke(application(), [str(a) for a in arguments])
+    torch.set_num_threads(threads)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """A model and a data set on disk, as options."""
+    home = tmp_path_factory.mktemp("toy")
+    net, tokenizer = tiny("bert")
+    net.save_pretrained(home / "model")
+    tokenizer.save_pretrained(home / "model")
+    for part in ("patterns", "facts"):
+        (home / "data" / part).mkdir(parents=True)
+    rows = {"relations": [{"relation": r, "label": f"name of {r}"} for r in FACTS]}
+    for r, facts in FACTS.items():
+        rows[f"patterns/{r}"] = [{"pattern": t} for t in TEMPLATES]
+        rows[f"facts/{r}"] = [{"sub_label": s, "obj_label": a} for s, a in facts]
+    for name, lines in rows.items():
+        (home / "data" / f"{name}.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines), encoding="utf-8")
+    return ["--model", home / "model", "--data", home / "data", "--steps", 4, "--rule", "gauss"]
+
+
+def test_a_run_is_shown_and_written(toy, tmp_path) -> None:
+    shown = engram("run", "suppression", *toy, "--out", tmp_path / "out").stdout
+    names = {f.name for f in (tmp_path / "out").iterdir()}
+    pictures = {"conditions.svg", "relations.svg", "layers.svg", "neurons.svg"}
+    assert names == {"results.json", "summary.json", "report.html", *pictures}
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    by_name = {s["name"]: s for s in summary["scores"]}
+    assert by_name["facts"]["value"] == 3
+    change = f"{100 * by_name['suppressed']['value']:+.1f}".replace("-", "−")
+    assert any(line.startswith("suppressed ") and change in line for line in shown.splitlines())
+    assert change in (tmp_path / "out/report.html").read_text()
+    assert "note: P19: 1 of 2 facts left out (1 AnswerNotWritable)" in shown
+    assert f"written: {tmp_path / 'out' / 'report.html'}" in shown
+
+
+def test_a_run_says_in_json_what_it_writes(toy, tmp_path) -> None:
+    document = json.loads(engram("run", "suppression", *toy, "--out", tmp_path / "out", "--json").stdout)
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert document["command"] == "run"
+    assert document["scores"] == summary["scores"]
+    assert document["settings"]["locator"].startswith("IntegratedGradients(steps=4, rule='gauss'")
+
+
+def test_one_relation_alone_keeps_the_others_as_its_control(toy, tmp_path) -> None:
+    engram("run", "suppression", *toy, "--relation", "name of P36", "--out", tmp_path / "one")
+    engram("run", "suppression", *toy, "--out", tmp_path / "all")
+    one, every = (json.loads((tmp_path / x / "results.json").read_text()) for x in ("one", "all"))
+    assert [r["relation"] for r in one["results"]] == ["P36"]
+    assert one["results"][0] == every["results"][0]
+    assert one["results"][0]["facts"][0]["conditions"]["other relation"]["fact"] == ["Italy", "P19", "Rome"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (["--relation", "P3"], "There is no relation called 'P3'. Did you mean P36"),
+        (["--preset", "huntr"], "Did you mean hunter"),
+        (["--method", "activation"], "There is no setting of activation called 'steps'"),
+        (["--share", "2"], "between 0 and 1"),
+        (["--by", "-1"], "amplified by a factor from 0 up, not -1"),
+        (["--facts", "0"], "Invalid value for '--facts'"),
+        (["--data", "nowhere"], "There is no data set called 'nowhere'"),
+    ],
+)
+def test_misuse_leaves_with_2_and_without_a_folder(toy, tmp_path, wrong, says) -> None:
+    refused = engram("run", "suppression", *toy, "--out", tmp_path / "out", *wrong, code=2)
+    assert says in " ".join(refused.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_others_is_refused_before_anything_else(toy, tmp_path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    refused = engram("run", "suppression", "--model", "no/such", "--out", tmp_path, code=2)
+    assert "name another folder, or --force" in refused.stderr
+    assert [f.name for f in tmp_path.iterdir()] == ["mine.txt"]
+    assert "--force" in engram("demo", "--out", tmp_path, code=2).stderr
+    engram("run", "suppression", *toy, "--out", tmp_path, "--force")
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    assert (tmp_path / "report.html").is_file()
+    engram("run", "suppression", *toy, "--out", tmp_path)  # its own by now
+
+
+def test_a_run_that_breaks_off_leaves_no_folder(toy, tmp_path, monkeypatch) -> None:
+    def stops(*_a, **_k):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(eg.experiments.Suppression, "judged", stops)
+    engram("run", "suppression", *toy, "--out", tmp_path / "out", code=130)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_known_is_told_and_writes_nothing(toy, tmp_path) -> None:
+    refused = engram("run", "suppression", *toy, "--known-only", "--out", tmp_path / "out", code=2)
+    assert "none is known to it" in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """A demo of two relations and a handful of facts."""
+    from engram.cli import _story
+
+    monkeypatch.setattr(_story, "WELL_KNOWN", _story.WELL_KNOWN[:2])
+    monkeypatch.setattr(_story, "ASKED", 3)
+    some = data.read("shipped").only([relation for relation, _ in _story.WELL_KNOWN])
+    monkeypatch.setattr(data, "read", lambda _name: some)
+
+
+def test_the_demo_tells_its_story_in_order(short, tmp_path) -> None:
+    shown = engram("demo", "--out", tmp_path / "out", "--facts", 3).stdout
+    marks = (
+        "1. Does engram:masked know them?", "Ireland", "first word is right", "2. Which neurons carry a fact?", "L3.",
+        "3. The neurons of up to 3 facts", "suppressed", "falls by 15 % or more: ", "The report: ",
+    )  # fmt: skip
+    places = [shown.index(mark) for mark in marks]
+    assert places == sorted(places)
+    html = (tmp_path / "out" / "report.html").read_text()
+    for title in ("Does it know the facts?", "The neurons of a few facts", "What one sees", "Each relation"):
+        assert f"<h2>{title}</h2>" in html
+    assert json.loads((tmp_path / "out/results.json").read_text())["kind"] == "demo"
+
+
+def test_the_demo_says_so_where_an_aim_is_missed(short, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(
+        eg.experiments.suppression, "Scaled", lambda neurons, _by: eg.interventions.Scaled(neurons, 1.0)
+    )
+    shown = engram("demo", "--out", tmp_path / "out", "--facts", 2).stdout
+    assert "not met  without its own neurons, P(answer) falls by 15 % or more: 0.0 [0.0, 0.0] %" in shown
+    assert "met      without as many random neurons" in shown
+
+
+def test_the_bench_says_how_much_faster_and_how_equal(monkeypatch) -> None:
+    measured = bench.AttributionBench(
+        "bert-tiny", 2, 8, "right", 4, 3, (0.1, 0.2, 0.4), (0.4, 0.4, 0.4), 1e-6, 2, "2.x", "toy"
+    )  # fmt: skip
+    monkeypatch.setattr(bench, "bench_attribution", lambda *_a, **_k: measured)
+    shown = engram("bench", "attribution").stdout
+    assert "ratio 2.00 (from 1.00 to 4.00 over 3 runs)" in shown
+    assert "1.0e-06 of the largest score" in shown
+    assert json.loads(engram("bench", "attribution", "--json").stdout)["ratios"] == pytest.approx([4, 2, 1])
+
+
+def test_the_bench_measures_both_sides_on_the_same_prompts() -> None:
+    small = ("--shape", "gpt2-tiny", "--prompts", 1, "--tokens", 5, "--runs", 1, "--steps", 2)
+    document = json.loads(engram("bench", "attribution", *small, "--json").stdout)
+    assert document["difference"] < 1e-3
+    assert len(document["engine"]) == len(document["straightforward"]) == 1
+    assert "There is no shape called" in engram("bench", "attribution", "--shape", "gpt3", code=2).stderr
