@@ -132,6 +132,7 @@ def test_nothing_is_printed(saved, bert, capfd):
 
 def test_transformers_prints_again_afterwards(saved, capfd):
     logging = transformers.utils.logging
+    logging.enable_progress_bar()  # the command line switches it off for its whole process
     before = logging.get_verbosity()
     eg.load(saved / "bert")
     assert logging.get_verbosity() == before
