@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
-from .tables import Table
+from .tables import Table, shown
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #12171d; --ground: #fff; --soft: #5b6570; --line: #d8dde2; --box: #f5f7f9;
@@ -98,9 +97,9 @@ class Page:
 
     def html(self) -> str:
         """Everything but the pictures is escaped."""
-        links = "".join(f'<a href="#{s.anchor}">{escape(s.title)}</a> ' for s in self.sections)
+        links = "".join(f'<a href="#{s.anchor}">{shown(s.title)}</a> ' for s in self.sections)
         body = "\n".join(
-            f'<section id="{s.anchor}">\n<h2>{escape(s.title)}</h2>\n{_parts(s.parts)}\n</section>'
+            f'<section id="{s.anchor}">\n<h2>{shown(s.title)}</h2>\n{_parts(s.parts)}\n</section>'
             for s in self.sections
         )
         return f"""<!doctype html>
@@ -108,13 +107,13 @@ class Page:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(self.title)}</title>
+<title>{shown(self.title)}</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <main>
-<h1>{escape(self.title)}</h1>
-<p class="under">{escape(self.under)}</p>
+<h1>{shown(self.title)}</h1>
+<p class="under">{shown(self.under)}</p>
 <nav>{links}</nav>
 {body}
 </main>
@@ -136,12 +135,12 @@ def _part(part: str | Table | Picture | Items | Folded) -> str:
         case Items():
             return _items(part)
         case Folded():
-            return f"<details><summary>{escape(part.line)}</summary>\n{_parts(part.parts)}\n</details>"
-    return f"<p>{escape(part)}</p>"
+            return f"<details><summary>{shown(part.line)}</summary>\n{_parts(part.parts)}\n</details>"
+    return f"<p>{shown(part)}</p>"
 
 
 def _items(items: Items) -> str:
     if not items.kinds:
-        return f"<ul>{''.join(f'<li>{escape(e)}</li>' for e in items.entries)}</ul>"
-    marked = (f'<li class="{escape(k)}">{escape(e)}</li>' for e, k in zip(items.entries, items.kinds, strict=True))
+        return f"<ul>{''.join(f'<li>{shown(e)}</li>' for e in items.entries)}</ul>"
+    marked = (f'<li class="{k}">{shown(e)}</li>' for e, k in zip(items.entries, items.kinds, strict=True))
     return f'<ul class="verdicts">{"".join(marked)}</ul>'

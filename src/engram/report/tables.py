@@ -37,13 +37,22 @@ class Table:
 
         head = row("th", [name.removesuffix("#").strip() for name in self.columns])
         body = "\n".join(row("td", cells) for cells in self.rows)
-        caption = f"<caption>{escape(self.caption)}</caption>"
+        caption = f"<caption>{shown(self.caption)}</caption>"
         return f"<table>{caption}\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table>"
+
+
+def shown(text: str) -> str:
+    """As it stands in a page: escaped, and no line ends before a %.
+
+    >>> shown("a < 15 %")
+    'a &lt; 15&nbsp;%'
+    """
+    return escape(text).replace(" %", "&nbsp;%")
 
 
 def _cell(text: str) -> str:
     first, _, more = text.partition("\n")
-    return escape(first) + (f"<small>{escape(more)}</small>" if more else "")
+    return shown(first) + (f"<small>{shown(more)}</small>" if more else "")
 
 
 def signed(x: float, digits: int = 1) -> str:
