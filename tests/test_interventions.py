@@ -15,7 +15,7 @@ from engram.testing import tiny
 torch.set_num_threads(1)  # tiny networks: threads cost more than they save
 
 PROMPTS = [eg.Prompt(f"The capital of {x} is [Y].", "Dublin") for x in ("Ireland", "France", "Italy")]
-NEURONS = NeuronSet.of([(0, 3), (2, 7), *((0, i) for i in range(8, 16))])  # of a ReLU, a few are silent anyway
+NEURONS = NeuronSet.parse("L0.3 L0.5 L2.7")
 EVERY = ["bert", "albert", "opt", "llama", "t5", "bart"]
 
 
@@ -24,7 +24,7 @@ def models():
     return {kind: eg.load(*tiny(kind)) for kind in ["bert", "gpt2", *EVERY]}
 
 
-def by_hand(model, prompt, change, everywhere):
+def by_hand(model, prompt, neurons, change, everywhere):
     """The log-probability of the answer, with `change(x, layer)` put on the neurons by torch's own hooks."""
     (row,) = model.rows(prompt)
     inputs = {"input_ids": torch.tensor([row.ids])}
@@ -41,7 +41,7 @@ def by_hand(model, prompt, change, everywhere):
         at = row.at if layer.side == "input" else answered
         x = args[0].clone()
         flat = x.reshape(-1, x.shape[-1])
-        for index in NEURONS.by_layer().get(layer.index, []):
+        for index in neurons.by_layer().get(layer.index, []):
             for position in range(flat.shape[0]) if everywhere else [at]:
                 flat[position, index] = change(flat[position, index], Neuron(layer.index, index))
         return (flat.reshape(x.shape),)
@@ -54,13 +54,12 @@ def by_hand(model, prompt, change, everywhere):
     return float(logits[0, answered].log_softmax(-1)[row.target])
 
 
-VALUES = {n: 0.5 * n.index - 4 for n in NEURONS}
 CASES = {
-    "suppressed": (lambda at: eg.suppressed(NEURONS, at=at), lambda x, n: 0 * x),
-    "amplified": (lambda at: eg.amplified(NEURONS, at=at), lambda x, n: 2 * x),
-    "amplified by -3": (lambda at: eg.amplified(NEURONS, by=-3, at=at), lambda x, n: -3 * x),
-    "fixed": (lambda at: eg.fixed(NEURONS, 1.25, at=at), lambda x, n: 1.25),
-    "fixed to values": (lambda at: eg.fixed(VALUES, at=at), lambda x, n: VALUES[n]),
+    "suppressed": (lambda n, at: eg.suppressed(n, at=at), lambda x, n: 0 * x),
+    "amplified": (lambda n, at: eg.amplified(n, at=at), lambda x, n: 2 * x),
+    "amplified by -3": (lambda n, at: eg.amplified(n, by=-3, at=at), lambda x, n: -3 * x),
+    "fixed": (lambda n, at: eg.fixed(n, 1.25, at=at), lambda x, n: 1.25),
+    "fixed to values": (lambda n, at: eg.fixed({x: x.index - 9.5 for x in n}, at=at), lambda x, n: n.index - 9.5),
 }
 
 
@@ -71,10 +70,13 @@ def test_an_intervention_is_what_one_would_write_by_hand(models, kind, case, at)
     model = models[kind]
     make, change = CASES[case]
     plain = eg.ask(model, PROMPTS)
-    under = eg.ask(model, PROMPTS, under=make(at))
-    for prompt, before, after in zip(PROMPTS, plain, under, strict=True):
-        assert after.logprob == pytest.approx(by_hand(model, prompt, change, at == "everywhere"), abs=1e-5)
-        assert abs(after.logprob - before.logprob) > 1e-4
+    for layer in (0, len(model.layers) - 1):  # of two stacks, one of each
+        neurons = NeuronSet.of((layer, i) for i in range(3, 20, 2))
+        under = eg.ask(model, PROMPTS, under=make(neurons, at))
+        for prompt, before, after in zip(PROMPTS, plain, under, strict=True):
+            expected = by_hand(model, prompt, neurons, change, at == "everywhere")
+            assert after.logprob == pytest.approx(expected, abs=1e-5)
+            assert abs(after.logprob - before.logprob) > 1e-4
     assert [a.logprob for a in eg.ask(model, PROMPTS)] == [a.logprob for a in plain]
 
 

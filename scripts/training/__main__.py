@@ -86,10 +86,16 @@ def examine(recipe: Recipe, relations: tuple[Relation, ...], folder: Path, about
     heard = frozenset(itertools.islice(sentences.plain(recipe.seed), int(about["heard"])))
     figures["grammar"] = measure.grammar(net, words, heard)
     (folder / "figures.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(card(recipe, figures, figures["about"]), encoding="utf-8")
+    write_card(recipe, folder)
     for name, figure in (figures["recall"] | figures["neurons"] | figures["grammar"]).items():
         if isinstance(figure, dict) and "interval" in figure:
             log.info("%s: %s %s %s", recipe.kind, name, figure["value"], figure["interval"])
+
+
+def write_card(recipe: Recipe, folder: Path) -> None:
+    """Write the card from the figures that are in the folder."""
+    figures = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+    (folder / "README.md").write_text(card(recipe, figures, figures["about"]), encoding="utf-8")
 
 
 def main() -> None:
@@ -100,6 +106,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=MODELS, help="folder of the models")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--measure-only", action="store_true", help="measure the models that are there")
+    parser.add_argument("--cards-only", action="store_true", help="write the cards again from their figures.json")
     parser.add_argument(
         "--ask", type=int, default=0, help="known facts of each relation whose neurons are sought; 0: all"
     )
@@ -114,6 +121,9 @@ def main() -> None:
         if asked.models and recipe.kind not in asked.models:
             continue
         folder = asked.out / recipe.kind
+        if asked.cards_only:
+            write_card(recipe, folder)
+            continue
         if asked.measure_only:
             about = json.loads((folder / "figures.json").read_text(encoding="utf-8"))["about"]
         else:

@@ -131,14 +131,17 @@ def silence(
         by_fact[prompt.relation, prompt.fact].append(found)
     neurons: dict[tuple[int, int], Neurons] = {}
     shares: dict[str, float] = {}
+    sizes: dict[str, float] = {}
     for r, relation in enumerate(all_relations):
         mine = sorted(fact for fact in by_fact if fact[0] == r)
         refined, share = refine([by_fact[fact] for fact in mine])
         shares[relation.id] = share
+        sizes[relation.id] = float(np.mean([len(found) for found in refined])) if refined else 0.0
         neurons |= dict(zip(mine, refined, strict=True))
     asked = [p for p in test if (p.relation, p.fact) in chosen]
     return _examine(net, tokenizer, all_relations, asked, neurons, rng) | {
         "known facts": len(knows), "facts asked": len(chosen), "shares": _round(shares),
+        "sizes": _round(sizes),
         "neurons per coarse set": round(float(np.mean([len(s) for s in sets])), 2),
     }  # fmt: skip
 

@@ -32,7 +32,7 @@ def ask(
     models). Leaves the model as it was. Raises UnaskablePrompt, NotFinite, OutOfMemory.
 
     >>> import engram as eg
-    >>> answer, = eg.ask(eg.load(), eg.Prompt("The capital of Ireland is [Y].", "Dublin"))
+    >>> answer, = eg.ask(eg.load(), eg.Prompt("The author of Hamlet is [Y].", "Shakespeare"))
     >>> answer.rank
     1
     """

@@ -119,7 +119,7 @@ def save(figure: Figure, path: str | Path) -> None:
     if path.suffix == ".svg":
         path.write_text(standalone(svg(figure)), encoding="utf-8")
     elif path.suffix == ".png":
-        figure.savefig(path, format="png", dpi=200, facecolor="white")
+        figure.savefig(path, format="png", dpi=200, facecolor="white", bbox_inches="tight", pad_inches=0.1)
     else:
         raise BadSetting(f"a picture is written as .svg or .png, not as {path.name!r}")
 
