@@ -60,9 +60,9 @@ def locate(
     OutOfMemory.
 
     >>> import engram as eg
-    >>> prompt = eg.Prompt("The capital of Ireland is [Y].", "Dublin")
-    >>> found, = eg.locate(eg.load(), prompt, by=eg.IntegratedGradients(steps=8, rule="gauss"))
-    >>> bool(abs(found.gap).max() < 1e-3)
+    >>> prompt = eg.Prompt("The author of Hamlet is [Y].", "Shakespeare")
+    >>> found, = eg.locate(eg.load(), prompt, by=eg.IntegratedGradients(steps=32, rule="gauss"))
+    >>> bool(abs(found.gap).max() < 0.01 * abs(found.change).max())  # a hundredth of what there is to explain
     True
     """
     asked = [prompts] if isinstance(prompts, Prompt) else list(prompts)
