@@ -223,6 +223,8 @@ class Suppression(Experiment):
         """
         drawn: list[Fact | None] = [None] * len(trials)
         for _ in range(20):
+            if None not in drawn:
+                break
             tried = [(i, f) for i, t in enumerate(trials) if drawn[i] is None and (f := t.draw(facts)) is not None]
             usable = [(i, f) for i, f in tried if self._askable(model, facts, f, [])]
             known = set(self._known(model, facts, [f for _, f in usable]))

@@ -59,6 +59,5 @@ def _silence_each(model: Model, clean: Recording, layer: int, target: Target, sp
         fallen[i] = spoken[row[i]] - said.double()
         return part
 
-    tokens = clean.batch.ids.shape[1] + (0 if clean.batch.decoder is None else clean.batch.decoder.shape[1])
-    in_batches(model, range(len(row)), rows_within(model, tokens, gradient=False), work)
+    in_batches(model, range(len(row)), rows_within(model, clean.batch.tokens, gradient=False), work)
     return fallen.view(w.shape)

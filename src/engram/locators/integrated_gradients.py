@@ -103,7 +103,7 @@ def _along_layer(
         total.index_add_(0, row[i], slope.double() * weight[node[i], None])
         return part
 
-    in_batches(model, range(len(row)), _rows(model, clean.batch), work)
+    in_batches(model, range(len(row)), rows_within(model, clean.batch.tokens, gradient=True), work)
     return w.double() * total, spoken - value.view(len(w), -1)[:, -1]
 
 
@@ -133,7 +133,7 @@ def _along_neurons(
         fallen.index_add_(0, row[i][silent], (spoken[row[i]] - said.detach().double())[silent])
         return part
 
-    in_batches(model, range(len(row)), _rows(model, clean.batch), work)
+    in_batches(model, range(len(row)), rows_within(model, clean.batch.tokens, gradient=True), work)
     return w.double() * total, fallen
 
 
@@ -141,8 +141,3 @@ def _with_silence(nodes: Nodes, weights: Nodes, w: Tensor) -> tuple[Tensor, Tens
     """The rule's nodes and, last and without weight, α = 0: what the scores must add up to is measured there."""
     alpha = torch.tensor([*nodes, 0.0], dtype=w.dtype, device=w.device)
     return alpha, torch.tensor([*weights, 0.0], dtype=torch.float64, device=w.device)
-
-
-def _rows(model: Model, batch: Batch) -> int:
-    tokens = batch.ids.shape[1] + (0 if batch.decoder is None else batch.decoder.shape[1])
-    return rows_within(model, tokens, gradient=True)

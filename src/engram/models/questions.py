@@ -84,6 +84,11 @@ class Batch:
         )
 
     @property
+    def tokens(self) -> int:
+        """How many tokens a row has, those of the decoder included."""
+        return self.ids.shape[1] + (0 if self.decoder is None else self.decoder.shape[1])
+
+    @property
     def answered_at(self) -> Tensor:
         """The position, in the stack that answers, whose logits are the answer. [row]"""
         return self.at if self.decoder is None else torch.full_like(self.at, self.decoder.shape[1] - 1)
