@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -113,8 +114,10 @@ def _all(shipped: list[dict[str, Any]], families: list[dict[str, Any]]) -> None:
     _show.line()
     if shipped:
         columns = [("model", WORD), ("family", WORD), ("layers × neurons", WORD), ("MB", NUMBER)]
-        columns += [(name, NUMBER) for name in HEADLINES]
         _show.table(columns, [_row(m) for m in shipped])
+        _show.line()
+        columns = [("model", WORD), ("figure", WORD), ("value", NUMBER), ("95 % interval", NUMBER), ("prompts", NUMBER)]
+        _show.table(columns, [row for m in shipped for row in _figures(m)])
         _show.line()
         _show.entries((name, what) for name, (_, what) in HEADLINES.items())
         _show.line()
@@ -128,7 +131,12 @@ def _all(shipped: list[dict[str, Any]], families: list[dict[str, Any]]) -> None:
 
 
 def _row(model: dict[str, Any]) -> tuple[object, ...]:
-    figures = [model["figures"].get(name) for name in HEADLINES]
-    shown = [f"{f['value']:.1%}" if f else "-" for f in figures]
     wide = "/".join(map(str, sorted(set(model["neurons"]))))
-    return model["name"], model["family"], f"{model['layers']} × {wide}", f"{model['bytes'] / 1e6:.1f}", *shown
+    return model["name"], model["family"], f"{model['layers']} × {wide}", f"{model['bytes'] / 1e6:.1f}"
+
+
+def _figures(model: dict[str, Any]) -> Iterator[tuple[object, ...]]:
+    """What the card says, each with its interval and n."""
+    for name, f in model["figures"].items():
+        low, high = f["interval"]
+        yield model["name"], name, f"{f['value']:.1%}", f"{low:.1%} to {high:.1%}", f"{f['n']:,}"
