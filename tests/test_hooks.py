@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 import engram as eg
 from engram.errors import HookDidNotFire, UnsupportedModel
-from engram.models import hooks
+from engram.models import detours, hooks, watching
 from engram.models.questions import Batch
 from engram.testing import tiny
 
@@ -22,6 +22,11 @@ PROMPTS = [eg.Prompt(f"The capital of {x} is [Y].", "Dublin") for x in ("Ireland
 def asked(kind, **settings):
     model = eg.load(*tiny(kind, **settings))
     return model, Batch.of([row for p in PROMPTS for row in model.rows(p)])
+
+
+def given(seen):
+    """What the blocks gave out, as they gave it."""
+    return [x if rest is None else (x, *rest) for x, rest in zip(seen.left, seen.rest, strict=True)]
 
 
 def inputs_of(model, batch):
@@ -42,10 +47,10 @@ def inputs_of(model, batch):
 def test_reading_gives_what_goes_into_each_second_map(kind):
     model, batch = asked(kind)
     expected = inputs_of(model, batch)
-    with torch.no_grad(), hooks.recording(model.net, model.layers) as (_, neurons):
+    with torch.no_grad(), watching.recording(model.net, model.layers) as seen:
         model.net(**batch.inputs)
     assert [down for down, _ in expected] == [layer.down for layer in model.layers]
-    for (_, x), y in zip(expected, neurons, strict=True):
+    for (_, x), y in zip(expected, seen.neurons, strict=True):
         assert y.ndim == 3
         assert y.shape[0] == len(batch)
         assert torch.equal(x.reshape(y.shape), y)
@@ -56,10 +61,10 @@ def test_what_blocks_give_out_is_what_transformers_calls_hidden_states(kind):
     model, batch = asked(kind)
     with torch.no_grad():
         expected = model.net(**batch.inputs, output_hidden_states=True).hidden_states
-        with hooks.recording(model.net, model.layers) as (outputs, _):
+        with watching.recording(model.net, model.layers) as seen:
             model.net(**batch.inputs)
-    for i, out in enumerate(outputs[:-1]):  # behind the last block comes a norm
-        assert torch.equal(out if isinstance(out, torch.Tensor) else out[0], expected[i + 1])
+    for i, out in enumerate(seen.left[:-1]):  # behind the last block comes a norm
+        assert torch.equal(out, expected[i + 1])
 
 
 def test_what_was_recorded_is_not_overwritten_by_a_block_that_works_in_place():
@@ -69,9 +74,9 @@ def test_what_was_recorded_is_not_overwritten_by_a_block_that_works_in_place():
     block.forward = lambda x, *args, **kwargs: plain(x.mul_(2), *args, **kwargs)
     with torch.no_grad():
         expected = model.net(**batch.inputs).logits
-        with hooks.recording(model.net, model.layers) as (outputs, _):
+        with watching.recording(model.net, model.layers) as seen:
             model.net(**batch.inputs)
-        with hooks.skipping(model.net, model.layers, 1, outputs):
+        with detours.skipping(model.net, model.layers, 1, given(seen)):
             assert torch.equal(model.net(**batch.inputs).logits, expected)
 
 
@@ -153,7 +158,7 @@ def test_a_layer_that_was_dropped_is_told():
 def test_an_ffn_that_works_in_chunks_is_told():
     model, batch = asked("bert", chunk_size_feed_forward=3)
     with (
-        hooks.recording(model.net, model.layers),
+        watching.recording(model.net, model.layers),
         pytest.raises(UnsupportedModel, match=r"gets \(3, 3, 24\), not the 3 rows × 9 positions"),
     ):
         model.net(**batch.inputs)
@@ -178,10 +183,10 @@ def test_a_head_that_is_passed_by_is_told():
 @pytest.mark.parametrize("kind", ["gpt2", "albert", "t5"])
 def test_no_block_below_is_run(kind):
     model, batch = asked(kind)
-    with torch.no_grad(), hooks.recording(model.net, model.layers) as (outputs, _):
+    with torch.no_grad(), watching.recording(model.net, model.layers) as seen:
         expected = model.net(**batch.inputs).logits
     for below in range(len(model.layers) + 1):
-        with torch.no_grad(), hooks.skipping(model.net, model.layers, below, outputs):
+        with torch.no_grad(), detours.skipping(model.net, model.layers, below, given(seen)):
             ran = inputs_of(model, batch)
             with hooks.rewriting(model.net, model.layers, {x.index: lambda x: x for x in model.layers}):
                 again = model.net(**batch.inputs).logits  # no hook is missed where no block was to run
@@ -198,10 +203,14 @@ def test_skipping_puts_back_a_forward_that_somebody_else_put_there():
         return plain(*args, **kwargs)
 
     block.forward = theirs
-    with torch.no_grad(), hooks.recording(model.net, model.layers) as (outputs, _):
+    with torch.no_grad(), watching.recording(model.net, model.layers) as seen:
         model.net(**batch.inputs)
     for _ in range(2):
-        with hooks.skipping(model.net, model.layers, 2, outputs), hooks.skipping(model.net, model.layers, 1, outputs):
+        outputs = given(seen)
+        with (
+            detours.skipping(model.net, model.layers, 2, outputs),
+            detours.skipping(model.net, model.layers, 1, outputs),
+        ):
             pass
         assert block.__dict__["forward"] is theirs
         assert "forward" not in model.layers[1].block.__dict__
@@ -252,7 +261,7 @@ def test_where_the_blank_is_is_known_within_a_question_only():
 
 def test_no_hook_is_left_behind():
     model, batch = asked("albert")
-    with torch.no_grad(), hooks.recording(model.net, model.layers):
+    with torch.no_grad(), watching.recording(model.net, model.layers):
         model.logits(batch)
     with pytest.raises(ZeroDivisionError), hooks.rewriting(model.net, model.layers, {1: lambda x: x}):
         raise ZeroDivisionError

@@ -11,6 +11,7 @@ import engram as eg
 from engram.errors import AnswerNotWritable, BadSetting, NotFinite, UnknownName
 from engram.locators import RULES, quadrature
 from engram.models import hooks
+from engram.models.family import families
 from engram.models.questions import Batch
 from engram.testing import tiny
 
@@ -88,7 +89,7 @@ def slow_loop(model, prompt, rule, steps):
         w = plain_neurons(model, prompt, layer)
         path = torch.stack([float(a) * w for a in nodes]).requires_grad_()
         plain_probability(model, prompt, layer, path).sum().backward()
-        scores.append((w * (path.grad * torch.tensor(weights)[:, None]).sum(0)).detach().numpy())
+        scores.append((w * (path.grad * torch.tensor(weights).to(w)[:, None]).sum(0)).detach().numpy())
     return padded(scores)
 
 
@@ -99,13 +100,23 @@ def padded(layers):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_scores_equal_a_slow_loop_of_plain_hooks(model, rule):
-    with hooks.quiet(model.net):
-        found = eg.locate(model, PROMPTS, by=eg.IntegratedGradients(steps=5, rule=rule))
-        for prompt, one in zip(PROMPTS, found, strict=True):
-            expected = slow_loop(model, prompt, rule, 5)
-            assert np.abs(expected).max() > 1e-6
-            close(one.dense(), expected, 1e-5)
+@pytest.mark.parametrize("kind", sorted(families()))
+def test_in_float64_scores_equal_a_slow_loop_of_plain_hooks_in_every_family(kind, rule):
+    net, tokenizer = tiny(kind)
+    model = eg.load(net.double(), tokenizer)
+    expected = slow_loop(model, PROMPTS[0], rule, 3)
+    close(eg.locate(model, PROMPTS[0], by=eg.IntegratedGradients(steps=3, rule=rule))[0].dense(), expected, 1e-7)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "t5"])  # in float32 the loop itself is 1e-5 off for that one
+def test_scores_equal_a_slow_loop_of_plain_hooks(kind, rule):
+    model = eg.load(*tiny(kind))
+    found = eg.locate(model, PROMPTS, by=eg.IntegratedGradients(steps=5, rule=rule))
+    for prompt, one in zip(PROMPTS, found, strict=True):
+        expected = slow_loop(model, prompt, rule, 5)
+        assert np.abs(expected).max() > 1e-6
+        close(one.dense(), expected, 1e-5)
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "gemma2"])
@@ -340,10 +351,10 @@ def test_a_batch_too_large_is_tried_in_halves_and_said(monkeypatch):
     expected = eg.locate(model, PROMPTS[0], by=eg.IntegratedGradients(steps=6))[0]
     real = eg.Model.logits
 
-    def small(self, batch):
+    def small(self, batch, **extra):
         if len(batch) > 2:
             raise torch.OutOfMemoryError("too many rows")
-        return real(self, batch)
+        return real(self, batch, **extra)
 
     monkeypatch.setattr(eg.Model, "logits", small)
     with pytest.warns(RuntimeWarning, match="out of memory: going on with"):
@@ -354,7 +365,7 @@ def test_a_batch_too_large_is_tried_in_halves_and_said(monkeypatch):
 def test_out_of_memory_with_one_row_is_an_error(monkeypatch):
     model = eg.load(*tiny("bert"))
 
-    def never(self, batch):
+    def never(self, batch, **extra):
         raise torch.OutOfMemoryError("too many rows")
 
     monkeypatch.setattr(eg.Model, "logits", never)

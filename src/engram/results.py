@@ -51,7 +51,10 @@ class Attribution:
     Layers narrower than the widest are filled with zeros (`widths` says how wide each is). `change[layer]` is what
     the layer's scores must add up to for an attribution that is complete: target(clean) − target(layer silent at
     the position), in the target's unit; `gap[layer]` is by how much they miss it. Both are NaN for methods that
-    promise no completeness. `floor` is the smallest score kept: below it nothing can be said, and asking raises.
+    promise no completeness. `error[layer]` is an estimate of how far the layer's sum is from the one asked for, in the
+    same unit (NaN: none was made), and `points[layer]` at how many points of the path the gradient was taken, both
+    ends included (of an answer of several tokens: the largest error, and all points). `floor` is the smallest score
+    kept: below it nothing can be said, and asking raises.
     """
 
     prompt: Prompt
@@ -62,6 +65,8 @@ class Attribution:
     widths: tuple[int, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     floor: float = -math.inf
+    error: Floats | None = None
+    points: Floats | None = None
 
     def dense(self) -> Floats:
         """All scores as an array [layer, neuron]. Raises BelowFloor where only high scores were kept."""

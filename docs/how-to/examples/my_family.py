@@ -6,6 +6,6 @@ FAMILY = Family(
     name="starcoder2",
     model_types=("starcoder2",),
     asks="next",
-    stacks=(Stack("model.layers", "mlp.c_proj"),),
+    stacks=(Stack("model.layers", "mlp.c_proj", ("self_attn",)),),
     head="lm_head",
 )

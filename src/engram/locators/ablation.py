@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..models import Model
-from ..models.batching import in_batches, rows_within
+from ..models.batching import in_parts, prompts_within, start_bytes
 from ..models.questions import Batch
-from ..models.replay import Recording, record, replay
+from ..models.recording import Recording
+from ..models.replay import Start, record, replay
 from .base import Locator, Scores, locators, pairs
 from .targets import Target, target_of
 
@@ -33,7 +34,7 @@ class Ablation(Locator):
 
     def rows_at_once(self, model: Model, tokens: int) -> int:
         """Each asked row becomes one row per neuron; they are batched within."""
-        return max(1, rows_within(model, tokens, gradient=False) // max(model.widths))
+        return prompts_within(model, tokens)
 
     def score(self, model: Model, batch: Batch) -> Scores:
         """One clean pass, then each layer's neurons from its recorded block on."""
@@ -45,19 +46,17 @@ class Ablation(Locator):
 
 @torch.no_grad()
 def _silence_each(model: Model, clean: Recording, layer: int, target: Target, spoken: Tensor) -> Tensor:
-    w = clean.neurons[layer]
+    w, y, down = clean.neurons[layer], clean.written[layer], model.layers[layer].down
     row, neuron = pairs(len(w), w.shape[1], w.device)
     fallen = torch.empty(len(row), dtype=torch.float64, device=w.device)
 
     def work(part: Sequence[int]) -> Sequence[int]:
         i = torch.as_tensor(part, device=w.device)
-
-        def change(x: Tensor) -> Tensor:
-            return x.scatter(1, neuron[i, None], 0.0)
-
-        said = target(replay(model, clean, layer, row[i], change), clean.batch.take(row[i]))
+        without = w[row[i]].scatter(1, neuron[i, None], 0.0)
+        written = y[row[i]] + down.forward(without) - down.forward(w[row[i]])
+        said = target(replay(model, clean, [Start(layer, row[i], written)]), clean.batch.take(row[i]))
         fallen[i] = spoken[row[i]] - said.double()
         return part
 
-    in_batches(model, range(len(row)), rows_within(model, clean.batch.tokens, gradient=False), work)
+    in_parts(model, [start_bytes(model, clean, layer, gradient=False)] * len(row), work)
     return fallen.view(w.shape)

@@ -21,14 +21,16 @@ from ..results import Attribution, Floats
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """Of some rows: `neurons` one tensor [row, neuron] per layer; `change` and `gap` [row, layer], or None.
+    """Of some rows: `neurons` one tensor [row, neuron] per layer; `change`, `gap`, `error` and `points` [row, layer].
 
-    See `Attribution` for what they mean.
+    See `Attribution` for what they mean. None where a method has none.
     """
 
     neurons: tuple[Tensor, ...]
     change: Tensor | None = None
     gap: Tensor | None = None
+    error: Tensor | None = None
+    points: Tensor | None = None
 
 
 class Locator(ABC):
@@ -98,6 +100,8 @@ class _RowScores:
     neurons: Floats
     change: Floats
     gap: Floats
+    error: Floats
+    points: Floats
 
 
 def _rowwise(scores: Scores, model: Model) -> list[_RowScores]:
@@ -106,15 +110,20 @@ def _rowwise(scores: Scores, model: Model) -> list[_RowScores]:
     for layer, x in enumerate(scores.neurons):
         dense[:, layer, : x.shape[1]] = x.detach().float().cpu().numpy()
     unknown = np.full((n, layers), np.nan)
-    change, gap = (unknown if x is None else x.detach().double().cpu().numpy() for x in (scores.change, scores.gap))
-    return [_RowScores(dense[i], change[i], gap[i]) for i in range(n)]
+    audit = [
+        unknown if x is None else x.detach().double().cpu().numpy()
+        for x in (scores.change, scores.gap, scores.error, scores.points)
+    ]
+    return [_RowScores(dense[i], *(x[i] for x in audit)) for i in range(n)]
 
 
 def _attribution(
     prompt: Prompt, name: str, settings: dict[str, Any], parts: list[_RowScores], model: Model
 ) -> Attribution:
     scores, gap, change = (np.mean([getattr(p, part) for p in parts], axis=0) for part in ("neurons", "gap", "change"))
-    return Attribution(prompt, name, scores, gap, change, model.widths, settings)
+    error = np.max([p.error for p in parts], axis=0)
+    points = np.sum([p.points for p in parts], axis=0)
+    return Attribution(prompt, name, scores, gap, change, model.widths, settings, error=error, points=points)
 
 
 def _settings(by: Locator, model: Model) -> dict[str, Any]:

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UnknownName
+from ..errors import BadSetting, UnknownName
 from ..models import Model
-from ..models.batching import in_batches, rows_within
+from ..models.batching import in_parts, prompts_within, start_bytes
 from ..models.questions import Batch
-from ..models.replay import Recording, record, replay
+from ..models.recording import Recording
+from ..models.replay import Start, record, replay
 from ..presets import FROM_PRESET, fill
+from . import integral
 from .base import Locator, Scores, locators, pairs
-from .quadrature import quadrature
+from .path import JointPath
+from .quadrature import PUBLISHED, Nodes, quadrature
 from .targets import Target, target_of
 
 PRESETS = {
@@ -26,6 +28,7 @@ PRESETS = {
     "eleuther": {"rule": "linspace", "steps": 20},
 }
 PATHS = ("joint", "neuron")
+GRIDS = ("literal", "compressed")
 
 
 @locators("integrated_gradients")
@@ -38,81 +41,78 @@ class IntegratedGradients(Locator):
     layer falls silent there. `path="neuron"` is equation 5 to the letter, one neuron at a time, the others at their own
     values: dear (every neuron × every node is a row), and in the limit equal to `Ablation`.
 
-    `rule` and `steps` are those of `quadrature`; `preset` names a published choice: "paper" (right, 20), "hunter" (the
-    released code: left, 20), "eleuther" (linspace, 20). `target`: probability (the papers'), logprob, logit,
-    logit_difference. A setting that is given wins over the preset. Each layer starts from the recorded state of its
-    own block; no block below is run. Raises UnknownName, BadSetting.
+    `rule` and `steps` are those of `quadrature`. **Recommended** is `rule="gauss"` without `steps`: as many nodes in
+    each layer as bring the error below `tolerance` of the prompt's largest score (4, 7 or 13 points, nested, or 32), in
+    a variable that is smooth where the FFN is large beside the residual; it is several times faster than the published
+    grids, and exact where they are not. `preset` names a published choice: "paper" (right, 20), "hunter" (the released
+    code: left, 20), "eleuther" (linspace, 20). `grid="compressed"` computes the sum over the rule's grid from the few
+    points of its own Gauss rule, to within `tolerance`, and where that fails literally. `Attribution.error` has the
+    estimates. `target`: probability (the papers'), logprob, logit, logit_difference. A setting that is given wins over
+    the preset. Raises UnknownName, BadSetting.
 
     >>> IntegratedGradients(preset="hunter").rule
     'left'
     """
 
     name: ClassVar[str] = "integrated_gradients"
-    steps: int = FROM_PRESET
+    steps: int | None = FROM_PRESET
     rule: str = FROM_PRESET
     path: Literal["joint", "neuron"] = "joint"
     target: str = "probability"
     preset: str | None = None
+    grid: Literal["literal", "compressed"] = "literal"
+    tolerance: float = 0.01
 
     def __post_init__(self) -> None:
-        fill(self, self.preset, PRESETS)
+        adaptive = self.rule == "gauss" and self.steps is None and self.preset is None
+        if not adaptive:
+            fill(self, self.preset, PRESETS)
+            quadrature(self.rule, self.steps)  # type: ignore[arg-type]
         if self.path not in PATHS:
             raise UnknownName("path", str(self.path), PATHS)
-        quadrature(self.rule, self.steps)
+        if self.grid not in GRIDS:
+            raise UnknownName("grid", str(self.grid), GRIDS)
+        if not 0 < self.tolerance < 1:
+            raise BadSetting(f"tolerance is a share of the largest score, between 0 and 1, not {self.tolerance!r}")
+        if self.path == "neuron" and (adaptive or self.grid == "compressed"):
+            raise BadSetting('path="neuron" takes a rule with steps, and its literal grid')
+        if self.grid == "compressed" and self.rule not in PUBLISHED:
+            raise BadSetting(f"only the published grids are compressed ({', '.join(PUBLISHED)}), not {self.rule!r}")
         target_of(self.target)
 
     def rows_at_once(self, model: Model, tokens: int) -> int:
-        """Nodes × rows fill one batch."""
-        return rows_within(model, tokens, gradient=True) // (self.steps + 1)
+        """So many that what is kept of them fits; their nodes are batched within."""
+        return prompts_within(model, tokens, points=(self.steps or 32) + 2)
 
     def score(self, model: Model, batch: Batch) -> Scores:
-        """One clean pass, then each layer's nodes from its recorded block on."""
+        """One clean pass, then all layers' nodes together, each from its own block on."""
         target = target_of(self.target)
         clean = record(model, batch)
-        spoken = target(clean.logits, batch).double()
-        along = _along_layer if self.path == "joint" else _along_neurons
-        scores, change, gap = [], [], []
-        for layer in range(len(model.layers)):
-            attributed, fallen = along(model, clean, layer, target, spoken, *quadrature(self.rule, self.steps))
-            scores.append(attributed)
-            change.append(fallen)
-            gap.append(attributed.sum(-1) - fallen)
-        return Scores(tuple(scores), torch.stack(change, -1), torch.stack(gap, -1))
+        if self.path == "neuron":
+            return _neuron_by_neuron(model, clean, target, *quadrature(self.rule, self.steps))  # type: ignore[arg-type]
+        path = JointPath(model, clean, target)
+        if self.steps is None:
+            return integral.adaptive(path, self.tolerance)
+        nodes, weights = quadrature(self.rule, self.steps)
+        if self.grid == "compressed":
+            return integral.compressed(path, nodes, weights, self.tolerance)
+        return integral.fixed(path, nodes, weights)
 
 
-Nodes = np.ndarray[tuple[int], np.dtype[np.float64]]
-Along = tuple[Tensor, Tensor]  # scores [row, neuron], what they must add up to [row]
-
-
-def _along_layer(
-    model: Model, clean: Recording, layer: int, target: Target, spoken: Tensor, nodes: Nodes, weights: Nodes
-) -> Along:
-    """All neurons of the layer from nothing to what they are, together."""
-    w = clean.neurons[layer]
-    alpha, weight = _with_silence(nodes, weights, w)
-    row, node = pairs(len(w), len(alpha), w.device)
-    total = torch.zeros(w.shape, dtype=torch.float64, device=w.device)
-    value = torch.empty(len(row), dtype=torch.float64, device=w.device)
-
-    def work(part: Sequence[int]) -> Sequence[int]:
-        i = torch.as_tensor(part, device=w.device)
-        scaled = (alpha[node[i], None] * w[row[i]]).requires_grad_()
-        said = target(replay(model, clean, layer, row[i], lambda _x: scaled), clean.batch.take(row[i]))
-        (slope,) = torch.autograd.grad(said.sum(), scaled)
-        value[i] = said.detach().double()
-        total.index_add_(0, row[i], slope.double() * weight[node[i], None])
-        return part
-
-    in_batches(model, range(len(row)), rows_within(model, clean.batch.tokens, gradient=True), work)
-    return w.double() * total, spoken - value.view(len(w), -1)[:, -1]
+def _neuron_by_neuron(model: Model, clean: Recording, target: Target, nodes: Nodes, weights: Nodes) -> Scores:
+    spoken = target(clean.logits, clean.batch).double()
+    scored = [_along_neurons(model, clean, i, target, spoken, nodes, weights) for i in range(len(model.layers))]
+    scores, fallen = zip(*scored, strict=True)
+    change = torch.stack(fallen, -1)
+    return Scores(tuple(scores), change, torch.stack([s.sum(-1) for s in scores], -1) - change)
 
 
 def _along_neurons(
     model: Model, clean: Recording, layer: int, target: Target, spoken: Tensor, nodes: Nodes, weights: Nodes
-) -> Along:
-    """Each neuron of the layer by itself, the others at their own values."""
-    w = clean.neurons[layer]
-    alpha, weight = _with_silence(nodes, weights, w)
+) -> tuple[Tensor, Tensor]:
+    """Each neuron of the layer by itself: its scores [row, neuron], and what they must add up to [row]."""
+    w, y, down = clean.neurons[layer], clean.written[layer], model.layers[layer].down
+    alpha, weight = (torch.tensor([*x, 0.0], dtype=torch.float64, device=w.device) for x in (nodes, weights))
     row, rest = pairs(len(w), w.shape[1] * len(alpha), w.device)
     neuron, node = rest // len(alpha), rest % len(alpha)
     total = torch.zeros(w.shape, dtype=torch.float64, device=w.device)
@@ -120,24 +120,17 @@ def _along_neurons(
 
     def work(part: Sequence[int]) -> Sequence[int]:
         i = torch.as_tensor(part, device=w.device)
-        scaled = (alpha[node[i]] * w[row[i], neuron[i]]).requires_grad_()
         here = torch.arange(len(i), device=w.device)
-
-        def change(x: Tensor) -> Tensor:
-            return x.index_put((here, neuron[i]), scaled.to(x.dtype))
-
-        said = target(replay(model, clean, layer, row[i], change), clean.batch.take(row[i]))
-        (slope,) = torch.autograd.grad(said.sum(), scaled)
+        with torch.enable_grad():
+            less = ((alpha[node[i]] - 1) * w[row[i], neuron[i]]).to(w.dtype).requires_grad_()
+            moved = torch.zeros(len(i), w.shape[1], dtype=w.dtype, device=w.device).index_put((here, neuron[i]), less)
+            written = y[row[i]] + down.forward(moved) - down.forward(torch.zeros_like(moved[:1]))
+            said = target(replay(model, clean, [Start(layer, row[i], written)]), clean.batch.take(row[i]))
+            (slope,) = torch.autograd.grad(said.sum(), less)
         total.index_put_((row[i], neuron[i]), slope.double() * weight[node[i]], accumulate=True)
         silent = node[i] == len(alpha) - 1
         fallen.index_add_(0, row[i][silent], (spoken[row[i]] - said.detach().double())[silent])
         return part
 
-    in_batches(model, range(len(row)), rows_within(model, clean.batch.tokens, gradient=True), work)
+    in_parts(model, [start_bytes(model, clean, layer)] * len(row), work)
     return w.double() * total, fallen
-
-
-def _with_silence(nodes: Nodes, weights: Nodes, w: Tensor) -> tuple[Tensor, Tensor]:
-    """The rule's nodes and, last and without weight, α = 0: what the scores must add up to is measured there."""
-    alpha = torch.tensor([*nodes, 0.0], dtype=w.dtype, device=w.device)
-    return alpha, torch.tensor([*weights, 0.0], dtype=torch.float64, device=w.device)

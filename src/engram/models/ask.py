@@ -62,7 +62,7 @@ def ask(
 
 def _say(model: Model, rows: Sequence[Row], top: int) -> list[Said]:
     batch = Batch.of(rows, model.device)
-    logprob = model.logits(batch).log_softmax(-1)
+    logprob = model.finite(model.logits(batch)).log_softmax(-1)
     target = batch.target.to(logprob.device)[:, None]
     right = logprob.gather(1, target)
     rank = (logprob > right).sum(-1) + 1

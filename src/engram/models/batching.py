@@ -12,6 +12,7 @@ from torch import nn
 
 from ..errors import OutOfMemory
 from .model import Model
+from .recording import Recording
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,6 +37,54 @@ def value_width(model: Model) -> int:
     """The width of what a block gives out."""
     slots = model.layers[0].down.weight
     return int(min(slots.shape))  # type: ignore[arg-type]
+
+
+def prompts_within(model: Model, tokens: int, points: int = 1) -> int:
+    """Of how many prompts may a recording be kept, with gradients at so many points per layer? A quarter of the budget.
+
+    The rest is for what runs on from them, see `in_parts`.
+    """
+    hidden, heads, layers = value_width(model), int(getattr(model.config, "num_attention_heads", 1) or 1), model.layers
+    states = model.dtype.itemsize * tokens * (len(layers) * 2 * hidden + 4 * hidden + 2 * max(model.widths))
+    attention = model.dtype.itemsize * heads * tokens * tokens * 2 if _eager(model) else 0
+    ours = len(layers) * (12 * points * hidden + 24 * max(model.widths)) + 12 * int(model.config.vocab_size)
+    return max(1, (model.budget >> _halvings.get(model.net, 0)) // 4 // (states + attention + ours))
+
+
+def _eager(model: Model) -> bool:
+    """Does attention keep a weight for every pair of positions?"""
+    return getattr(model.config, "_attn_implementation", "eager") == "eager"
+
+
+def start_bytes(model: Model, clean: Recording, layer: int, *, gradient: bool = True) -> int:
+    """How many bytes a row that starts in this layer takes on its way through the rest of the network? An estimate."""
+    config, batch = model.config, clean.batch
+    side = model.layers[layer].side
+    tokens = batch.length(side)
+    positions = 1 if clean.ways[layer] == "position" else tokens
+    hidden, heads = value_width(model), int(getattr(config, "num_attention_heads", 1) or 1)
+    inner = max(model.widths)
+    eager = heads * tokens if _eager(model) else 0
+    keys = 4 * tokens * hidden if positions == 1 else 0  # those of the prompt, beside the position's own
+    block = positions * (10 * hidden + 3 * inner + 3 * eager) + keys
+    above = len(model.layers) - 1 - layer if clean.ways[layer] != "network" else len(model.layers)
+    kept = above if gradient else min(above, 1)
+    return model.dtype.itemsize * (kept * block + positions * (4 * hidden + 2 * inner)) + 16 * int(config.vocab_size)
+
+
+def in_parts(model: Model, costs: Sequence[int], work: Callable[[Sequence[int]], Sequence[int]]) -> None:
+    """`work` on the numbers of the items, as many at a time as their bytes fit the budget; halved when memory runs out.
+
+    Raises OutOfMemory when not even one fits.
+    """
+    done = 0
+    while done < len(costs):
+        left, end = 3 * (model.budget >> _halvings.get(model.net, 0)) // 4, done
+        while end < len(costs) and (end == done or costs[end] <= left):
+            left -= costs[end]
+            end += 1
+        in_batches(model, range(done, end), end - done, work)
+        done = end
 
 
 def by_shape(shapes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:

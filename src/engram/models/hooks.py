@@ -1,4 +1,4 @@
-"""The one place that registers hooks. Every hook made here is gone when the block ends, however it ends.
+"""Hooks that change what a network computes. Every hook made here is gone when the block ends, however it ends.
 
 What a caller sees at a place is always [row, position, neuron], also in families that flatten the positions on the way
 (OPT does) or run the same block again and again (ALBERT does): the folding and the counting are here, so that nobody
@@ -23,13 +23,14 @@ Change = Callable[[Tensor], Tensor]  # [row, position, neuron] -> the same shape
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """One layer of a network: its block, and the linear map whose inputs are its neurons."""
+    """One layer of a network: its block, the linear map whose inputs are its neurons, its attention modules."""
 
     index: int
     block: nn.Module
     down: nn.Module
     side: Side
     path: str
+    attention: tuple[nn.Module, ...] = ()
 
 
 class Asked(NamedTuple):
@@ -40,7 +41,8 @@ class Asked(NamedTuple):
 
 
 asked: ContextVar[Asked | None] = ContextVar("asked", default=None)
-_skipped: ContextVar[int] = ContextVar("skipped", default=0)  # layers below this one are not run
+skipped: ContextVar[int] = ContextVar("skipped", default=0)  # layers below this one are not run
+_called: ContextVar[int | None] = ContextVar("called", default=None)  # the layer whose block is run by itself
 
 
 @contextmanager
@@ -70,7 +72,17 @@ def quiet(net: nn.Module) -> Iterator[None]:
             m.training = True
 
 
-class _Turn(NamedTuple):
+@contextmanager
+def calling(layer: int) -> Iterator[None]:
+    """Within the block, a block of the network is called by itself, as this layer."""
+    token = _called.set(layer)
+    try:
+        yield
+    finally:
+        _called.reset(token)
+
+
+class Turn(NamedTuple):
     """What a block is computing: which layer, on how many rows and positions."""
 
     layer: int
@@ -79,7 +91,7 @@ class _Turn(NamedTuple):
 
 
 @contextmanager
-def _turns(net: nn.Module, layers: Sequence[Layer]) -> Iterator[dict[nn.Module, _Turn]]:
+def turns(net: nn.Module, layers: Sequence[Layer]) -> Iterator[dict[nn.Module, Turn]]:
     """Within the block: what is each block of the network computing? (A shared one computes layer after layer.)
 
     Read from what enters the blocks, for an encoder may be run by itself (`generate` does).
@@ -87,7 +99,7 @@ def _turns(net: nn.Module, layers: Sequence[Layer]) -> Iterator[dict[nn.Module, 
     owned: dict[nn.Module, list[int]] = {}
     for layer in layers:
         owned.setdefault(layer.block, []).append(layer.index)
-    now: dict[nn.Module, _Turn] = {}
+    now: dict[nn.Module, Turn] = {}
     done: dict[nn.Module, int] = {}
 
     def begin(_net: nn.Module, _args: Any) -> None:
@@ -95,9 +107,11 @@ def _turns(net: nn.Module, layers: Sequence[Layer]) -> Iterator[dict[nn.Module, 
 
     def enter(block: nn.Module, args: Any, kwargs: Any) -> None:
         n = done.get(block, 0)
-        done[block] = n + 1
+        index = _called.get()
+        if index is None:
+            index, done[block] = owned[block][n % len(owned[block])], n + 1
         x = args[0] if args else kwargs["hidden_states"]
-        now[block] = _Turn(owned[block][n % len(owned[block])], x.shape[0], x.shape[1])
+        now[block] = Turn(index, x.shape[0], x.shape[1])
 
     with ExitStack() as stack:
         stack.callback(net.register_forward_pre_hook(begin).remove)
@@ -107,17 +121,20 @@ def _turns(net: nn.Module, layers: Sequence[Layer]) -> Iterator[dict[nn.Module, 
 
 
 @contextmanager
-def rewriting(net: nn.Module, layers: Sequence[Layer], changes: Mapping[int, Change]) -> Iterator[None]:
+def rewriting(
+    net: nn.Module, layers: Sequence[Layer], changes: Mapping[int, Change], *, outputs: bool = False
+) -> Iterator[None]:
     """Within the block, the FFN's second map of layer `l` sees `changes[l](x)` in place of its input `x`, a copy.
 
-    `layers` are all layers of the network. Raises HookDidNotFire at the end of a forward pass that passed one by.
+    With `outputs`, it is what the map gives out that is changed. `layers` are all layers of the network. Raises
+    HookDidNotFire at the end of a forward pass that passed one by.
     """
     fired, excused = set[int](), set[int]()
 
     def begin(_net: nn.Module, _args: Any, kwargs: Any) -> None:
         fired.clear()
         excused.clear()
-        excused.update(x.index for x in layers if x.index < _skipped.get())
+        excused.update(x.index for x in layers if x.index < skipped.get())
         if kwargs.get("encoder_outputs") is not None:
             excused.update(x.index for x in layers if x.side == "input")
 
@@ -129,81 +146,32 @@ def rewriting(net: nn.Module, layers: Sequence[Layer], changes: Mapping[int, Cha
                 "an expert not chosen), so its neurons can neither be read nor changed"
             )
 
-    with ExitStack() as stack, _turns(net, layers) as now:
+    def changed(block: nn.Module, x: Tensor) -> Tensor | None:
+        index, rows, positions = now[block]
+        if index not in changes:
+            return None
+        if x.numel() != rows * positions * x.shape[-1]:
+            raise UnsupportedModel(
+                f"{layers[index].path} gets {tuple(x.shape)}, not the {rows} rows × {positions} positions of "
+                "its block: the network works in chunks or packs its rows, so a position cannot be told"
+            )
+        fired.add(index)
+        return changes[index](x.reshape(rows, positions, x.shape[-1]).clone()).reshape(x.shape)
+
+    with ExitStack() as stack, turns(net, layers) as now:
         stack.callback(net.register_forward_pre_hook(begin, with_kwargs=True).remove)
         stack.callback(net.register_forward_hook(end).remove)
         for down, block in {x.down: x.block for x in layers if x.index in changes}.items():
 
-            def hook(_down: nn.Module, args: Any, block: nn.Module = block) -> Any:
-                index, rows, positions = now[block]
-                if index not in changes:
-                    return None
-                x = args[0]
-                if x.numel() != rows * positions * x.shape[-1]:
-                    raise UnsupportedModel(
-                        f"{layers[index].path} gets {tuple(x.shape)}, not the {rows} rows × {positions} positions of "
-                        "its block: the network works in chunks or packs its rows, so a position cannot be told"
-                    )
-                fired.add(index)
-                new = changes[index](x.reshape(rows, positions, x.shape[-1]).clone())
-                return (new.reshape(x.shape), *args[1:])
+            def before(_down: nn.Module, args: Any, block: nn.Module = block) -> Any:
+                new = changed(block, args[0])
+                return None if new is None else (new, *args[1:])
 
-            stack.callback(down.register_forward_pre_hook(hook).remove)
-        yield
+            def behind(_down: nn.Module, _args: Any, out: Any, block: nn.Module = block) -> Any:
+                return changed(block, out)
 
-
-@contextmanager
-def recording(net: nn.Module, layers: Sequence[Layer]) -> Iterator[tuple[list[Any], list[Tensor]]]:
-    """Within the block: what did every block give out, and what were all neurons? Filled by one forward pass.
-
-    Outputs are kept as the blocks give them (tensors or tuples), detached; neurons as [row, position, neuron]. Both are
-    copies, for some networks add to their tensors in place later on (Falcon does).
-    """
-    outputs: list[Any] = [None] * len(layers)
-    neurons: list[Any] = [None] * len(layers)
-
-    def keep(index: int) -> Change:
-        def change(x: Tensor) -> Tensor:
-            neurons[index] = x.detach().clone()
-            return x
-
-        return change
-
-    with ExitStack() as stack, _turns(net, layers) as now:
-        for block in {x.block: None for x in layers}:
-
-            def hook(block: nn.Module, _args: Any, out: Any) -> None:
-                outputs[now[block].layer] = map_tensors(out, lambda t: t.detach().clone())
-
-            stack.callback(block.register_forward_hook(hook).remove)
-        stack.enter_context(rewriting(net, layers, {x.index: keep(x.index) for x in layers}))
-        yield outputs, neurons
-
-
-@contextmanager
-def skipping(net: nn.Module, layers: Sequence[Layer], below: int, outputs: Sequence[Any]) -> Iterator[None]:
-    """Within the block, no block below layer `below` is run: each gives out what it is said to have given out."""
-    token = _skipped.set(below)
-    own = object()
-    with ExitStack() as stack, _turns(net, layers) as now:
-        stack.callback(_skipped.reset, token)
-        for block in {x.block: None for x in layers if x.index < below}:
-            previous = block.__dict__.get("forward", own)
-
-            def forward(
-                *args: Any, block: nn.Module = block, run: Callable[..., Any] = block.forward, **kwargs: Any
-            ) -> Any:
-                index = now[block].layer
-                return outputs[index] if index < below else run(*args, **kwargs)
-
-            def restore(block: nn.Module = block, previous: Any = previous) -> None:
-                if previous is own:
-                    del block.__dict__["forward"]
-                else:
-                    block.__dict__["forward"] = previous
-
-            stack.callback(restore)
-            block.__dict__["forward"] = forward
+            handle = down.register_forward_hook(behind) if outputs else down.register_forward_pre_hook(before)
+            stack.callback(handle.remove)
         yield
 
 

@@ -56,7 +56,8 @@ class Model:
         for stack in self.family.stacks:
             for path in _block_paths(self.net, stack):
                 block, down = find(self.net, path), find(self.net, f"{path}.{stack.ffn_down}")
-                found.append(Layer(len(found), block, down, stack.side, f"{path}.{stack.ffn_down}"))
+                attention = tuple(find(self.net, f"{path}.{part}") for part in stack.attention)
+                found.append(Layer(len(found), block, down, stack.side, f"{path}.{stack.ffn_down}", attention))
         return tuple(found)
 
     @functools.cached_property
@@ -87,25 +88,48 @@ class Model:
         device: torch.device = self.net.get_input_embeddings().weight.device  # type: ignore[operator]
         return device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in."""
+        dtype: torch.dtype = self.net.dtype  # type: ignore[assignment]
+        return dtype
+
+    @property
+    def precise(self) -> torch.dtype:
+        """What is computed beside the network is computed in: float32, or the network's own type if that is wider."""
+        return torch.promote_types(self.dtype, torch.float32)
+
+    @property
+    def uncached(self) -> dict[str, Any]:
+        """The arguments that tell the network to keep no keys and values."""
+        return {} if self.family.asks == "mask" else {"use_cache": False}
+
     def rows(self, prompt: Prompt) -> list[Row]:
         """One row of tokens per token of the prompt's answer. Raises UnaskablePrompt."""
         return rows_of(prompt, self.tokenizer, self.config, self.family, self.masks)
 
-    def logits(self, batch: Batch) -> Tensor:
-        """What the network says at the asked position of each row. [row, vocabulary], float32. Raises NotFinite."""
-        extra = {} if self.family.asks == "mask" else {"use_cache": False}
+    def logits(self, batch: Batch, **extra: Any) -> Tensor:
+        """What the network says at the asked position of each row. [row, vocabulary], at least float32; may hold NaN.
+
+        `extra` are further arguments for the network.
+        """
+        given = {**batch.inputs, **self.uncached, **extra}
         with hooks.asking(batch.asked), hooks.at_rows(self.head, batch.answered_at):
-            out = self.net(**batch.inputs, **extra).logits
+            out = self.net(**given).logits
         if out.shape[1] != 1:
             raise HookDidNotFire(f"{self.family.head} of {type(self.net).__name__} was passed by")
-        logits: Tensor = out[:, 0].float()
-        if not bool(logits.detach().amax(-1).isfinite().all()):  # of a row with NaN or infinity, that is the largest
-            advice = "" if self.net.dtype == torch.float32 else " Try dtype='float32'."
+        logits: Tensor = out[:, 0].to(self.precise)
+        return logits
+
+    def finite(self, values: Tensor) -> Tensor:
+        """The same values, seen to be finite. Raises NotFinite."""
+        if not bool(values.detach().isfinite().all()):
+            advice = "" if self.dtype == torch.float32 else " Try dtype='float32'."
             raise NotFinite(
                 f"{self.name} answers with NaN or infinity at the asked position. Are the weights whole, and is "
-                f"{self.net.dtype} wide enough for this model?{advice}"
+                f"{self.dtype} wide enough for this model?{advice}"
             )
-        return logits
+        return values
 
     def check(self, neurons: NeuronSet) -> None:
         """Do all these neurons exist here? Raises BadSetting."""

@@ -84,6 +84,17 @@ class Batch:
         )
 
     @property
+    def alone(self) -> Batch:
+        """Every row's asked token as if it were the only one."""
+        here = torch.zeros_like(self.at)
+        ids = self.ids.gather(1, self.at[:, None])
+        return Batch(ids, here, self.target, None if self.decoder is None else self.decoder[:, -1:], self.against)
+
+    def length(self, side: Side) -> int:
+        """How many tokens run through the stack of that side."""
+        return int((self.ids if side == "input" or self.decoder is None else self.decoder).shape[1])
+
+    @property
     def tokens(self) -> int:
         """How many tokens a row has, those of the decoder included."""
         return self.ids.shape[1] + (0 if self.decoder is None else self.decoder.shape[1])

@@ -1,63 +1,266 @@
-"""Run a network again from block `l` on, with its own blocks, from what a clean pass recorded."""
+"""Run a network on from altered FFN outputs, with its own blocks, from what a clean pass recorded.
+
+The rows of all layers travel together, as a wavefront: at block `j` those are alive that were altered below it. So
+there are few, large matrix products, and no block is run below any change.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from . import hooks
+from . import detours, hooks, recording
+from .hooks import Layer
 from .model import Model
 from .questions import Batch
+from .recording import CannotReplay, Recording, by_row, cached
+
+_whole: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()  # networks whose blocks cannot be replayed, and why
+_tried: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+SAME, ROUGHLY = 1e-3, 0.1  # of the largest logit, in float32 and in smaller types; far more than rounding leaves
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Recording:
-    """A clean pass: what each block gave out, the neurons at the asked position [row, neuron] per layer, the logits."""
+class Start:
+    """Rows of a recorded batch whose FFN in `layer` writes something else at the asked position.
 
-    batch: Batch
-    outputs: tuple[Any, ...]
-    neurons: tuple[Tensor, ...]
-    logits: Tensor
+    `rows` [n] are their numbers in the batch, as often as named; `written` [n, hidden] what the FFN's second map gives
+    out there instead.
+    """
+
+    layer: int
+    rows: Tensor
+    written: Tensor
 
 
 def record(model: Model, batch: Batch) -> Recording:
-    """One clean pass, without gradients."""
-    with torch.no_grad(), hooks.recording(model.net, model.layers) as (outputs, neurons):
-        logits = model.logits(batch)
-    here = torch.arange(len(batch), device=logits.device)
-    at = batch.asked.at
-    rows = [n[here.to(n.device), at[x.side].to(n.device)] for n, x in zip(neurons, model.layers, strict=True)]
-    return Recording(batch, tuple(outputs), tuple(rows), logits)
+    """One clean pass, without gradients, and the way to run on from it. Raises NotFinite.
 
-
-def replay(model: Model, clean: Recording, layer: int, index: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """What would the rows `index` of the recording say, were the neurons of `layer` at the asked position changed?
-
-    `change` gets the neurons there, [len(index), neuron], and gives what they are to be. No block below `layer` is
-    run. Returns the logits at the asked position, [len(index), vocabulary]; differentiable in what `change` gives.
+    A network whose blocks cannot be run by themselves is run whole, and that is said once, with the reason.
     """
-    rows = len(clean.batch)
-    batch = clean.batch.take(index)
+    if model.net in _whole:
+        return recording.record(model, batch, whole=True)
+    try:
+        clean = recording.record(model, batch)
+        if model.net not in _tried:
+            _says_the_same(model, clean)
+            _tried[model.net] = True
+    except CannotReplay as error:
+        _whole[model.net] = str(error)
+        warnings.warn(
+            f"{model.name}: the blocks cannot be run by themselves ({error}); every row runs the whole network, "
+            "which says the same and takes longer",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return recording.record(model, batch, whole=True)
+    return clean
 
-    def taken(x: Tensor) -> Tensor:
-        return x.index_select(0, index.to(x.device)) if x.ndim and x.shape[0] == rows else x
 
-    below = [hooks.map_tensors(out, taken) for out in clean.outputs[:layer]]
-    side = model.layers[layer].side
-    at = batch.asked.at[side]
-    here = torch.arange(len(index), device=at.device)
+def replay(model: Model, clean: Recording, starts: Sequence[Start], taps: Mapping[int, Tensor] | None = None) -> Tensor:
+    """What would these rows say? The logits at the asked position [all rows of the starts, vocabulary], at least
+    float32.
 
-    def put(x: Tensor) -> Tensor:
-        i, j = here.to(x.device), at.to(x.device)
-        x[i, j] = change(x[i, j]).to(x.dtype)
-        return x
+    `starts` go from the bottom to the top. Differentiable in what they write. `taps[layer]` [n, hidden] is added to
+    what the FFN of a later layer writes for the rows of the first start: with zeros there, and in the start what was
+    written anyway, one gradient has the slopes of all layers at once.
+    """
+    whole = [i for i, s in enumerate(starts) if clean.ways[s.layer] == "network"]
+    if [s.layer for s in starts] != sorted(s.layer for s in starts) or whole != list(range(len(whole))):
+        raise ValueError("starts go from the bottom to the top")
+    said = [_through_the_network(model, clean, starts[i], taps if taps and i == 0 else {}) for i in whole]
+    if alive := starts[len(whole) :]:
+        said.append(_wavefront(model, clean, alive, {} if whole else taps or {}))
+    return torch.cat(said) if len(said) > 1 else said[0]
 
+
+def _wavefront(model: Model, clean: Recording, starts: Sequence[Start], taps: Mapping[int, Tensor]) -> Tensor:
+    """All starts together, each from its own layer on."""
+    alive: Tensor | None = None
+    rows = starts[0].rows[:0]
+    for layer in model.layers[starts[0].layer :]:
+        last = layer.index == len(model.layers) - 1
+        if alive is not None:
+            alive = _next(clean, layer, alive, rows, taps.get(layer.index), last)
+        for start in starts:
+            if start.layer != layer.index:
+                continue
+            new = leaving(clean, layer, start)
+            if not last and clean.ways[layer.index] == "suffix":
+                new = _among_the_others(clean, layer, start.rows, new)
+            alive = new if alive is None else torch.cat([alive, new])
+            rows = torch.cat([rows, start.rows])
+    assert alive is not None
+    return _behind(model, clean, alive, rows)
+
+
+def leaving(
+    clean: Recording, layer: Layer, start: Start, detours_behind: Mapping[nn.Module, detours.Forward] | None = None
+) -> Tensor:
+    """What leaves the block whose FFN writes something else, at the asked position alone: [n, 1, hidden].
+
+    Everything behind attention works on each position by itself, and attention gives out what it gave out.
+    """
+
+    def chosen(x: Tensor) -> Tensor:
+        return by_row(x, start.rows, len(clean.batch))
+
+    def writing(x: Tensor) -> Tensor:
+        return start.written.to(x.dtype).reshape(*x.shape[:-1], -1).clone()
+
+    attended = [hooks.map_tensors(x, chosen) for x in clean.attended[layer.index]]
+    with _attending(layer, attended), detours.instead({layer.down: writing, **(detours_behind or {})}):
+        return _run(clean, layer, chosen(clean.entered[layer.index]), start.rows)
+
+
+def _among_the_others(clean: Recording, layer: Layer, rows: Tensor, new: Tensor) -> Tensor:
+    """The block's recorded states with the asked position replaced: [n, position, hidden]."""
+    states = by_row(clean.states[layer.index], rows, len(clean.batch))
+    states[_asked_positions(clean, layer, rows, states.device)] = new[:, 0]
+    return states
+
+
+def _next(clean: Recording, layer: Layer, x: Tensor, rows: Tensor, tap: Tensor | None, last: bool) -> Tensor:
+    """The states one block further; behind the last one the asked position alone."""
+    if not last or x.shape[1] == 1:
+        with _tapped(clean, layer, rows, tap, x.shape[1]):
+            return _run(clean, layer, x, rows)
+    here = _asked_positions(clean, layer, rows, x.device)
+    if len(layer.attention) > 1:
+        with _tapped(clean, layer, rows, tap, x.shape[1]):
+            return _run(clean, layer, x, rows)[here][:, None]
+    attended = hooks.map_tensors(_attention(clean, layer, x, rows), lambda t: _cut(t, x, here))
+    with _attending(layer, [attended]), _tapped(clean, layer, rows, tap, 1):
+        return _run(clean, layer, x[here][:, None], rows)
+
+
+def _cut(t: Tensor, x: Tensor, here: tuple[Tensor, Tensor]) -> Tensor:
+    return t[here][:, None] if t.shape[:2] == x.shape[:2] else t
+
+
+class _Attended(Exception):
+    """Attention is done: the rest of the block need not run."""
+
+
+def _attention(clean: Recording, layer: Layer, x: Tensor, rows: Tensor) -> Any:
+    """What a block's attention gives out at all positions. The block is left there."""
+    (part,) = layer.attention
+    own, found = part.forward, []
+
+    def stopping(*args: Any, **kwargs: Any) -> Any:
+        found.append(own(*args, **kwargs))
+        raise _Attended
+
+    with detours.instead({part: stopping}), suppress(_Attended):
+        _run(clean, layer, x, rows)
+    return found[0]
+
+
+@contextmanager
+def _attending(layer: Layer, attended: Sequence[Any]) -> Iterator[None]:
+    """Within the block, the layer's attention modules give this out."""
+
+    def giving(out: Any) -> Callable[..., Any]:
+        return lambda *_args, **_kwargs: out
+
+    with detours.instead({part: giving(out) for part, out in zip(layer.attention, attended, strict=True)}):
+        yield
+
+
+@contextmanager
+def _tapped(clean: Recording, layer: Layer, rows: Tensor, tap: Tensor | None, positions: int) -> Iterator[None]:
+    """Within the block, `tap` is added to what the FFN writes for the first rows at the asked position."""
+    if tap is None:
+        yield
+        return
+    own = layer.down.forward
+
+    def adding(*args: Any, **kwargs: Any) -> Tensor:
+        out: Tensor = own(*args, **kwargs)
+        i, j = _asked_positions(clean, layer, rows[: len(tap)], out.device, alone=positions == 1)
+        flat = out.reshape(len(rows), positions, -1)
+        return flat.index_put((i, j), tap.to(out.dtype), accumulate=True).reshape(out.shape)
+
+    with detours.instead({layer.down: adding}):
+        yield
+
+
+def _run(clean: Recording, layer: Layer, x: Tensor, rows: Tensor) -> Tensor:
+    """One block, called by itself on the states [n, position, hidden] of these rows."""
+    cache = clean.cache
+    args, kwargs = clean.calls[layer.index].of(
+        rows, None if cache is None else lambda: cached(cache, rows, layer.index)
+    )
+    batch = clean.batch.take(rows)
+    about = batch.asked if x.shape[1] == batch.length(layer.side) else batch.alone.asked
+    with hooks.calling(layer.index), hooks.asking(about):
+        out = layer.block(x, *args, **kwargs)
+    states: Tensor = out if isinstance(out, Tensor) else out[0]
+    return states
+
+
+def _behind(model: Model, clean: Recording, x: Tensor, rows: Tensor) -> Tensor:
+    """From the states behind the last block, [n, 1, hidden], to the logits: what the network does there itself."""
+    outputs = [clean.left(layer.index, rows, x) for layer in model.layers]
+    with detours.skipping(model.net, model.layers, len(model.layers), outputs):
+        return model.logits(clean.batch.take(rows).alone)
+
+
+def _asked_positions(
+    clean: Recording, layer: Layer, rows: Tensor, device: torch.device, *, alone: bool = False
+) -> tuple[Tensor, Tensor]:
+    at = clean.batch.asked.at[layer.side].index_select(0, rows)
+    at = torch.zeros_like(at) if alone else at
+    return torch.arange(len(rows), device=device), at.to(device)
+
+
+def _through_the_network(model: Model, clean: Recording, start: Start, taps: Mapping[int, Tensor]) -> Tensor:
+    """All rows of one start through the whole network, its blocks below giving out what they gave out."""
+    given = {start.layer: start.written, **{layer: tap for layer, tap in taps.items() if layer > start.layer}}
+
+    def changing(index: int) -> hooks.Change:
+        def change(x: Tensor) -> Tensor:
+            here = _asked_positions(clean, model.layers[index], start.rows, x.device)
+            new = given[index] if index == start.layer else x[here] + given[index]
+            return x.index_put(here, new.to(x.dtype))
+
+        return change
+
+    below = [clean.left(i, start.rows) for i in range(start.layer)]
     with (
-        hooks.skipping(model.net, model.layers, layer, below),
-        hooks.rewriting(model.net, model.layers, {layer: put}),
+        detours.skipping(model.net, model.layers, start.layer, below),
+        hooks.rewriting(model.net, model.layers, {i: changing(i) for i in given}, outputs=True),
     ):
-        return model.logits(batch)
+        return model.logits(clean.batch.take(start.rows))
+
+
+def _says_the_same(model: Model, clean: Recording) -> None:
+    """Do the blocks, run by themselves, lead to what the whole network says? Raises CannotReplay.
+
+    Tried on one row: from every layer as it was, which must say what was said, and from the first with what its FFN
+    wrote turned round, against the whole network (a model that only seems to be causal is told by that).
+    """
+    row = torch.zeros(1, dtype=torch.long, device=clean.batch.ids.device)
+    ours = [x.index for x in model.layers if clean.ways[x.index] != "network"]
+    starts = [Start(i, row, clean.written[i][:1]) for i in ours]
+    other = Start(ours[0], row, clean.written[ours[0]][:1].flip(-1))
+    try:
+        with torch.no_grad():
+            said = replay(model, clean, [other, *starts])
+            expected = clean.logits[:1].expand(len(starts), -1).to(said.device)
+            if ours[0] == 0:
+                expected = torch.cat([_through_the_network(model, clean, other, {}), expected])
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
+        raise CannotReplay(f"{type(error).__name__}: {error}") from error
+    most = (SAME if model.precise == model.dtype else ROUGHLY) * float(expected.abs().max())
+    if not float((said[-len(expected) :] - expected).abs().max()) <= most:
+        raise CannotReplay("they lead to other logits than the network")

@@ -16,11 +16,12 @@ from torch import Tensor
 from ..errors import EngramError
 from ..facts import Prompt
 from ..interventions import suppressed
-from ..models import Model, ask, holding, hooks, value_slots
+from ..models import Model, ask, holding, hooks, value_slots, watching
 from ..models.batching import by_shape
 from ..models.family import Stack
+from ..models.hooks import Layer
 from ..models.questions import Batch
-from ..models.replay import record, replay
+from ..models.replay import Start, record, replay
 from ..neurons import NeuronSet
 
 PROMPTS = (
@@ -74,9 +75,9 @@ def there_are_as_many_layers_as_the_configuration_says(model: Model, _sample: Sa
 
 
 def every_layer_is_met_at_every_position(model: Model, sample: Sample) -> None:
-    with hooks.recording(model.net, model.layers) as (outputs, neurons):
+    with watching.recording(model.net, model.layers) as seen:
         _plain(model, sample.batch)
-    for layer, x, out in zip(model.layers, neurons, outputs, strict=True):
+    for layer, x, out in zip(model.layers, seen.neurons, seen.left, strict=True):
         read, written = sample.batch.ids, sample.batch.decoder
         tokens = written if written is not None and layer.side == "output" else read
         expected = (*tokens.shape, model.widths[layer.index])
@@ -85,10 +86,10 @@ def every_layer_is_met_at_every_position(model: Model, sample: Sample) -> None:
 
 
 def neurons_times_value_slots_are_what_the_ffn_writes(model: Model, sample: Sample) -> None:
-    with hooks.recording(model.net, model.layers) as (outputs, neurons):
+    with watching.recording(model.net, model.layers) as seen:
         _plain(model, sample.batch)
-    for layer, x, out in zip(model.layers, neurons, outputs, strict=True):
-        slots, hidden = value_slots(layer.down).shape[1], (out if isinstance(out, Tensor) else out[0]).shape[-1]
+    for layer, x, out in zip(model.layers, seen.neurons, seen.left, strict=True):
+        slots, hidden = value_slots(layer.down).shape[1], out.shape[-1]
         _must(slots == hidden, f"{layer.path} writes vectors of {slots}, the hidden states have {hidden}")
         bias = getattr(layer.down, "bias", None)
         _near(x @ value_slots(layer.down) + (0 if bias is None else bias), layer.down(x), layer.path)
@@ -96,7 +97,7 @@ def neurons_times_value_slots_are_what_the_ffn_writes(model: Model, sample: Samp
 
 def reading_and_scaling_by_one_change_no_bit(model: Model, sample: Sample) -> None:
     plain = _plain(model, sample.batch)
-    with hooks.recording(model.net, model.layers):
+    with watching.recording(model.net, model.layers):
         _must(torch.equal(_plain(model, sample.batch), plain), "reading changes the logits")
     with hooks.rewriting(model.net, model.layers, {layer.index: lambda x: x * 1.0 for layer in model.layers}):
         _must(torch.equal(_plain(model, sample.batch), plain), "scaling by one changes the logits")
@@ -143,22 +144,37 @@ def silencing_neurons_is_zeroing_their_value_slots(model: Model, sample: Sample)
 
 def replaying_from_any_layer_is_the_full_pass(model: Model, sample: Sample) -> None:
     clean = record(model, sample.batch)
-    for layer in model.layers:
-        with hooks.rewriting(model.net, model.layers, {layer.index: _at_the_blank(layer.side, sample, _other)}):
+    starts = [Start(x.index, sample.rows, _other(clean.written[x.index])) for x in model.layers]
+    together = torch.split(replay(model, clean, starts), len(sample.batch))
+    for layer, start, among in zip(model.layers, starts, together, strict=True):
+
+        def put(x: Tensor, layer: Layer = layer, start: Start = start) -> Tensor:
+            return x.index_put((sample.rows, sample.batch.asked.at[layer.side]), start.written)
+
+        with hooks.rewriting(model.net, model.layers, {layer.index: put}, outputs=True):
             full = model.logits(sample.batch)
-        _near(replay(model, clean, layer.index, sample.rows, _other), full, f"layer {layer.index}")
+        _near(replay(model, clean, [start]), full, f"layer {layer.index}")
+        _near(among, full, f"layer {layer.index}, among the others")
+        _must(not torch.allclose(full, clean.logits), f"what the FFN of layer {layer.index} writes changes nothing")
 
 
 def a_gradient_comes_back_to_every_layer(model: Model, sample: Sample) -> None:
     clean = record(model, sample.batch)
-    for layer, neurons in zip(model.layers, clean.neurons, strict=True):
-        with torch.enable_grad():
-            leaf = neurons.clone().requires_grad_()
-            said = replay(model, clean, layer.index, sample.rows, lambda _x, leaf=leaf: leaf)  # type: ignore[misc]
+    slopes = []
+    with torch.enable_grad():
+        for layer in model.layers:
+            leaf = clean.written[layer.index].clone().requires_grad_()
+            said = replay(model, clean, [Start(layer.index, sample.rows, leaf)])
             _must(said.requires_grad, f"none leaves the logits for layer {layer.index}")
             (slope,) = torch.autograd.grad(said.log_softmax(-1)[:, 0].sum(), leaf, allow_unused=True)
-        came = slope is not None and bool(slope.isfinite().all() and slope.abs().max() > 0)
-        _must(came, f"none, or none but 0 and NaN, comes to layer {layer.index}")
+            came = slope is not None and bool(slope.isfinite().all() and slope.abs().max() > 0)
+            _must(came, f"none, or none but 0 and NaN, comes to layer {layer.index}")
+            slopes.append(slope)
+        taps = {x.index: torch.zeros_like(clean.written[x.index]).requires_grad_() for x in model.layers[1:]}
+        first = clean.written[0].clone().requires_grad_()
+        said = replay(model, clean, [Start(0, sample.rows, first)], taps).log_softmax(-1)[:, 0].sum()
+        for i, at_once in enumerate(torch.autograd.grad(said, [first, *taps.values()])):
+            _near(at_once, slopes[i], f"layer {i}, all layers at once")
 
 
 def a_causal_model_does_not_look_ahead(model: Model, sample: Sample) -> None:
@@ -184,8 +200,10 @@ def all_is_as_before_also_after_an_error(model: Model, sample: Sample) -> None:
             with _expecting(_Planned), holding(condition, model), hooks.quiet(net):
                 model.logits(sample.batch)
                 raise _Planned
+        failing = model.layers[-1].block.register_forward_hook(_fail)
         with _expecting(_Planned), hooks.quiet(net):
-            replay(model, clean, len(model.layers) - 1, sample.rows, _failing)
+            replay(model, clean, [Start(x.index, sample.rows, clean.written[x.index]) for x in model.layers])
+        failing.remove()
         after = _state(model)
     finally:
         net.eval()
@@ -205,9 +223,9 @@ CLAUSES: tuple[Callable[[Model, Sample], None], ...] = (
     rows_do_not_see_each_other,
     an_answer_of_several_tokens_is_the_sum_of_its_tokens,
     silencing_neurons_is_zeroing_their_value_slots,
+    a_causal_model_does_not_look_ahead,
     replaying_from_any_layer_is_the_full_pass,
     a_gradient_comes_back_to_every_layer,
-    a_causal_model_does_not_look_ahead,
     all_is_as_before_also_after_an_error,
 )
 
@@ -259,7 +277,7 @@ def _other(x: Tensor) -> Tensor:
     return 0.5 * x + 0.25
 
 
-def _failing(_x: Tensor) -> Tensor:
+def _fail(*_args: Any) -> None:
     raise _Planned
 
 

@@ -33,7 +33,7 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "albert": ("albert", {"embedding_size": 8, "hidden_dropout_prob": 0.1}),
     "deberta-v2": ("albert", {
         "relative_attention": True, "position_buckets": 4, "max_relative_positions": 16, "position_biased_input": False,
-        "pos_att_type": ["p2c", "c2p"], "norm_rel_ebd": "layer_norm", "share_att_key": True, "conv_kernel_size": 3,
+        "pos_att_type": ["p2c", "c2p"], "norm_rel_ebd": "layer_norm", "share_att_key": True,
         "type_vocab_size": 0,
     }),
     "modernbert": ("modernbert", {"global_attn_every_n_layers": 2, "local_attention": 4}),

@@ -6,7 +6,11 @@ FAMILY = Family(
     name="albert",
     model_types=("albert",),
     asks="mask",
-    stacks=(Stack("albert.encoder.albert_layer_groups", "ffn_output", per_block="albert_layers", repeats=True),),
+    stacks=(
+        Stack(
+            "albert.encoder.albert_layer_groups", "ffn_output", ("attention",), per_block="albert_layers", repeats=True
+        ),
+    ),
     head="predictions",
     note="shared weights: a neuron lives in one application, its value slot is shared by all",
 )

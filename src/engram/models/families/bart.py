@@ -6,7 +6,10 @@ FAMILY = Family(
     name="bart",
     model_types=("bart",),
     asks="infill",
-    stacks=(Stack("model.encoder.layers", "fc2"), Stack("model.decoder.layers", "fc2", side="output")),
+    stacks=(
+        Stack("model.encoder.layers", "fc2", ("self_attn",)),
+        Stack("model.decoder.layers", "fc2", ("self_attn", "encoder_attn"), side="output"),
+    ),
     head="lm_head",
     note="layers 0 to n-1 are the encoder's, the decoder's follow",
 )

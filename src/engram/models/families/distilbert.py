@@ -6,6 +6,6 @@ FAMILY = Family(
     name="distilbert",
     model_types=("distilbert",),
     asks="mask",
-    stacks=(Stack("distilbert.transformer.layer", "ffn.lin2"),),
+    stacks=(Stack("distilbert.transformer.layer", "ffn.lin2", ("attention",)),),
     head="vocab_transform",
 )

@@ -6,7 +6,7 @@ FAMILY = Family(
     name="falcon",
     model_types=("falcon",),
     asks="next",
-    stacks=(Stack("transformer.h", "mlp.dense_4h_to_h"),),
+    stacks=(Stack("transformer.h", "mlp.dense_4h_to_h", ("self_attention",)),),
     head="lm_head",
     note="attention and FFN run side by side",
 )

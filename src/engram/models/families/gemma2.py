@@ -6,7 +6,7 @@ FAMILY = Family(
     name="gemma2",
     model_types=("gemma2",),
     asks="next",
-    stacks=(Stack("model.layers", "mlp.down_proj"),),
+    stacks=(Stack("model.layers", "mlp.down_proj", ("self_attn",)),),
     head="lm_head",
     note="the FFN output is normalised: see its gap; gated: a neuron is act(gate) · up",
 )

@@ -6,7 +6,7 @@ FAMILY = Family(
     name="gemma3-multimodal",
     model_types=("gemma3",),
     asks="next",
-    stacks=(Stack("model.language_model.layers", "mlp.down_proj"),),
+    stacks=(Stack("model.language_model.layers", "mlp.down_proj", ("self_attn",)),),
     head="lm_head",
     note="the FFN output is normalised: see its gap; gated: a neuron is act(gate) · up; pictures are not asked about",
 )

@@ -6,6 +6,6 @@ FAMILY = Family(
     name="gpt2",
     model_types=("gpt2",),
     asks="next",
-    stacks=(Stack("transformer.h", "mlp.c_proj"),),
+    stacks=(Stack("transformer.h", "mlp.c_proj", ("attn",)),),
     head="lm_head",
 )

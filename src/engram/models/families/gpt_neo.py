@@ -6,6 +6,6 @@ FAMILY = Family(
     name="gpt-neo",
     model_types=("gpt_neo",),
     asks="next",
-    stacks=(Stack("transformer.h", "mlp.c_proj"),),
+    stacks=(Stack("transformer.h", "mlp.c_proj", ("attn",)),),
     head="lm_head",
 )

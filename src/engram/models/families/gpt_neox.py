@@ -6,7 +6,7 @@ FAMILY = Family(
     name="gpt-neox",
     model_types=("gpt_neox",),
     asks="next",
-    stacks=(Stack("gpt_neox.layers", "mlp.dense_4h_to_h"),),
+    stacks=(Stack("gpt_neox.layers", "mlp.dense_4h_to_h", ("attention",)),),
     head="lm_head",
     note="Pythia among them; attention and FFN run side by side",
 )

@@ -6,7 +6,7 @@ FAMILY = Family(
     name="gpt-j",
     model_types=("gptj",),
     asks="next",
-    stacks=(Stack("transformer.h", "mlp.fc_out"),),
+    stacks=(Stack("transformer.h", "mlp.fc_out", ("attn",)),),
     head="lm_head",
     note="attention and FFN run side by side",
 )

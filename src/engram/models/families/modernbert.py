@@ -6,7 +6,7 @@ FAMILY = Family(
     name="modernbert",
     model_types=("modernbert",),
     asks="mask",
-    stacks=(Stack("model.layers", "mlp.Wo"),),
+    stacks=(Stack("model.layers", "mlp.Wo", ("attn",)),),
     head="head",
     note="gated: a neuron is act(gate) · up",
 )

@@ -6,7 +6,7 @@ FAMILY = Family(
     name="phi",
     model_types=("phi",),
     asks="next",
-    stacks=(Stack("model.layers", "mlp.fc2"),),
+    stacks=(Stack("model.layers", "mlp.fc2", ("self_attn",)),),
     head="lm_head",
     note="attention and FFN run side by side",
 )

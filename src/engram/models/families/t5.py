@@ -7,8 +7,8 @@ FAMILY = Family(
     model_types=("t5", "mt5"),
     asks="sentinel",
     stacks=(
-        Stack("encoder.block", "layer.1.DenseReluDense.wo"),
-        Stack("decoder.block", "layer.2.DenseReluDense.wo", side="output"),
+        Stack("encoder.block", "layer.1.DenseReluDense.wo", ("layer.0",)),
+        Stack("decoder.block", "layer.2.DenseReluDense.wo", ("layer.0", "layer.1"), side="output"),
     ),
     head="lm_head",
     note="layers 0 to n-1 are the encoder's, the decoder's follow",
