@@ -5,10 +5,14 @@ The model card (``README.md``), written from the recipe and the figures so that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from fractions import Fraction
 from typing import Any
 
-from training import neurons
+from engram.experiments import Suppression
+from engram.experiments.outcomes import CONDITIONS
+from training import measure
 from training.recipes import MEANING, Recipe
 
 CHOICE = {
@@ -26,6 +30,8 @@ the discovery templates too), so the test templates had a part in lowering the s
 is not wholly out of sample.""",
 }
 """How the settings were chosen."""
+
+EARLIER = "What is said here of other runs was measured by an earlier form of the script, not as below."
 
 
 def card(recipe: Recipe, figures: dict[str, Any], about: dict[str, Any]) -> str:
@@ -91,98 +97,126 @@ not saturated.{"" if masked else " Only templates that end in the blank are aske
 
 
 def _recipe(recipe: Recipe, about: dict[str, Any]) -> str:
+    twice = "\nA WordPiece tokenizer trained again differs in some of its tokens." if recipe.kind == "masked" else ""
     rows = [f"| {key} | {value} | {MEANING.get(key, '')} |" for key, value in asdict(recipe).items()]
     return f"""## Training
 
 `scripts/train_models {recipe.kind} --threads {about["threads"]}`, seed {recipe.seed}: {about["steps"]:,} steps,
 {about["cpu_minutes"]:.1f} CPU minutes ({about["minutes"]:.1f} by the clock, on a shared machine), torch
-{about["torch"]}, transformers {about["transformers"]}. The same seed, versions and number of threads give the same
-model up to the rounding of the machine.
+{about["torch"]}, transformers {about["transformers"]}. The same tokenizer, seed, versions and number of threads give
+the same model up to the rounding of the machine.{twice}
 
 | setting | value | |
 |---|---|---|
 {chr(10).join(rows)}
 
 {CHOICE[recipe.kind]}
+{EARLIER}
 """
 
 
-def _line(name: str, figure: dict[str, Any], percent: bool = True) -> str:
-    def show(value: float) -> str:
-        return f"{100 * value:.1f} %" if percent else f"{value:.3f}"
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
 
-    low, high = figure["interval"]
-    more = f" {show(figure['mean_of_relations'])} |" if "mean_of_relations" in figure else ""
-    return f"| {name} | {show(figure['value'])} | {show(low)} to {show(high)} | {figure['n']:,} |{more}"
+
+def _line(name: str, figure: dict[str, Any], show: Callable[[float], str] = _percent) -> str:
+    return f"| {name} | {_cells(figure, show)} | {figure['n']:,} |"
+
+
+def _cells(figure: dict[str, Any], show: Callable[[float], str] = _percent) -> str:
+    interval = " to ".join(map(show, figure["interval"])) if figure["interval"] else "none"
+    return f"{show(figure['value'])} | {interval}"
 
 
 def _figures(recipe: Recipe, figures: dict[str, Any]) -> str:
-    recall, silence, grammar = figures["recall"], figures["neurons"], figures["grammar"]
-    names = (
-        "suppressed",
-        "amplified",
-        "random suppressed",
-        "other relations, suppressed",
-        "other relations, amplified",
-    )
-    phenomena = [k for k in grammar if k not in ("agreement", "perplexity")]
-    shares = silence["shares"].values()
-    within = sum(neurons.FEWEST <= size <= neurons.MOST for size in silence["sizes"].values())
-    top = "\n".join(_line(k, recall[k], "accuracy" in k) for k in recall)
-    middle = "\n".join(_line(k, silence[k]) for k in names)
-    low = "\n".join(_line(k, grammar[k]) for k in (*phenomena, "agreement"))
-    masked = recipe.kind == "masked"
-    pick = "[MASK]" if masked else "last"
-    likelier = (
-        "sum of the log-probabilities of each token masked alone" if masked else "log-probability of the sentence"
-    )
-    perplexity = grammar["perplexity"]
-    least, most = perplexity["interval"]
+    recall = figures["recall"]
+    rows = [_line(k, recall[k], _percent if "accuracy" in k else "{:.3f}".format) for k in recall]
     return f"""## Figures
 
 All from `scripts/train_models {recipe.kind} --measure-only --ask {figures["about"]["ask"]}`, in full in
-`figures.json`; intervals are 95 % bootstrap intervals over facts (over pairs or sentences under Grammar). `--ask 0`
-seeks the neurons of all known facts instead of so many of each relation.
+`figures.json`. Intervals are 95 % bootstrap intervals over facts: whole facts are drawn anew, each with all its
+prompts (under Grammar: pairs or sentences).
 
 ### What it knows
 
-Accuracy: the gold answer has rank 1 in the whole vocabulary. Known: rank 1 in that prompt.
+Accuracy: the gold answer has rank 1 in the whole vocabulary. Known: rank 1 in that prompt. P(gold), below also
+P(answer): its probability.
 
 | | value | interval | prompts |
 |---|---|---|---|
-{top}
+{chr(10).join(rows)}
 
-### Which neurons carry it
+{_silence(recipe, figures["neurons"], measure.experiment(figures["about"]["ask"]))}
+{_grammar(recipe, figures["grammar"])}"""
 
-Known facts (rank 1 in at least half of their test templates): {silence["known facts"]:,}, of which
-{silence["facts asked"]:,} were asked. Integrated gradients of P(gold) along the joint path of each layer's FFN
-activations at the {pick} position, Gauss-Legendre with {neurons.NODES} nodes. Coarse set: at least
-{neurons.COARSE} of the prompt's highest score. Refined: in more than a share of the fact's discovery prompts, the
-share searched for each relation from {neurons.START} in steps of {neurons.STEP} until its facts have
-{neurons.FEWEST:.0f} to {neurons.MOST:.0f} neurons on average (shares found: {min(shares):.2f} to {max(shares):.2f};
-{within} of {len(shares)} relations end within these bounds).
 
-{silence["neurons per fact"]:.2f} neurons a fact; {silence["facts without neurons"]} facts have none and count as no
-change; by layer {silence["neurons of each layer"]}.
+def _silence(recipe: Recipe, found: dict[str, Any], by: Suppression) -> str:
+    facts = f"{by.facts} of each relation, drawn at random" if by.facts else "all"
+    none = _percent(found["facts without a neuron"]["value"])
+    tried = {condition: what for condition, what in CONDITIONS.items() if condition in found}
+    rows = []
+    for condition in tried:
+        mean = _cells(found[f"{condition}, mean over relations"])
+        right = " → ".join(_percent(found[f"{condition}: accuracy {when}"]["value"]) for when in ("before", "after"))
+        rows.append(f"{_line(condition, found[condition])} {mean} | {right} |")
+    return f"""### Which neurons carry it
 
-These neurons are then multiplied by 0 or by 2 at that position in the **test** templates. Change of P(gold) as a
-ratio of means, pooled; last column: mean of the relations. Random: as many neurons of the same layers. Other
-relations: the same neurons are changed while a random known fact of another relation is asked.
+The library's experiment `suppression`, seed {by.seed}. Of {found["facts drawn"]:,} facts ({facts}),
+{found["facts"]["n"]:,} were tried: those that the model knows, which is to answer them first in at least half of their
+discovery prompts.
 
-| | value | interval | prompts | mean of relations |
-|---|---|---|---|---|
-{middle}
+{_method(recipe, found, by)}
 
-Suppressed, {100 * silence["suppressed"]["no_longer_first"]:.1f} % of the right answers are no longer first.
+{found["neurons per fact"]["value"]:.2f} neurons a fact; {none} of the facts have none and count as no change; by layer
+{found["neurons of each layer"]}.
 
-### Grammar
+{chr(10).join(f"* {note}" for note in found["notes"])}
+
+Change of P(answer) as a ratio of means: pooled over prompts, and the mean of the relations, in which each counts once
+(its interval draws facts anew within each relation). A fact is here the one whose neurons were changed. First: the
+share of prompts answered first, before and after.
+
+| | change | interval | prompts | mean of relations | interval | first |
+|---|---|---|---|---|---|---|
+{chr(10).join(rows)}
+
+{chr(10).join(f"* {condition}: {what}" for condition, what in tried.items())}
+"""
+
+
+def _method(recipe: Recipe, found: dict[str, Any], by: Suppression) -> str:
+    """How neurons were scored, chosen and tried, as the settings say."""
+    at = "the `[MASK]`" if recipe.kind == "masked" else "the last token before the blank"
+    above, often = ("more than" if strict else "at least" for strict in (by.selector.strict, by.selector.share_strict))
+    shares = [float(Fraction(share)) for share in found["shares"].values()]
+    return f"""* **Found** in the discovery templates, by `{measure.LOCATOR!r}`:
+  integrated gradients of P(answer) along the joint path of each layer's FFN activations at {at},
+  by the rule `{measure.LOCATOR.rule}` with {measure.LOCATOR.steps} nodes.
+* **Chosen** by `{by.selector!r}`:
+  a neuron counts in a prompt if it scores {above} {by.selector.threshold:g} of the prompt's highest score, and is the
+  fact's if it counts in {often} a share of its discovery prompts. The share is searched for each relation, from
+  {float(by.selector.exact_share):g} on, until its facts have {by.mean[0]:g} to {by.mean[1]:g} neurons on average
+  (shares found: {min(shares):.2f} to {max(shares):.2f}).
+* **Tried** in the test templates: at that position these neurons are multiplied by 0, or by {by.by:g}. The random ones
+  are as many of the same layers, none of them the fact's own. The other facts asked are known ones as well."""
+
+
+def _grammar(recipe: Recipe, found: dict[str, Any]) -> str:
+    masked = recipe.kind == "masked"
+    rows = [_line(name, figure) for name, figure in found.items() if name != "perplexity"]
+    likelier = (
+        "sum of the log-probabilities of each token masked alone" if masked else "log-probability of the sentence"
+    )
+    perplexity = found["perplexity"]
+    least, most = perplexity["interval"]
+    return f"""### Grammar
 
 On combinations that were never uttered: the good sentence of a pair is likelier than the bad one
 ({likelier}).
 
 | | value | interval | pairs |
 |---|---|---|---|
-{low}
+{chr(10).join(rows)}
 
 {"Pseudo-perplexity" if masked else "Perplexity"} of plain sentences not uttered in training:
 **{perplexity["value"]:.2f}** (interval {least:.2f} to {most:.2f}; {perplexity["n"]} sentences,

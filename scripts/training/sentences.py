@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
-from training.corpus import Relation
+from engram.facts import SUBJECT, Fact, FactSet
 from training.words import (
     ACTS,
     BE,
@@ -241,9 +241,8 @@ def plain(seed: int) -> Iterator[str]:
         yield speaker.say()
 
 
-def mentions(all_relations: tuple[Relation, ...]) -> Iterator[tuple[int, int, str]]:
-    """Talk about entities: relation, fact, and a sentence with the head alone or with the tail still as ``[Y]``."""
-    for r, relation in enumerate(all_relations):
-        for f, fact in enumerate(relation.facts):
-            for template in HEAD_ONLY + HEAD_AND_TAIL:
-                yield r, f, template.replace("[X]", fact.subject)
+def mentions(facts: FactSet) -> Iterator[tuple[Fact, str]]:
+    """Talk about entities: a fact, and a sentence with its subject alone or with the answer still as ``[Y]``."""
+    for fact in facts:
+        for template in HEAD_ONLY + HEAD_AND_TAIL:
+            yield fact, template.replace(SUBJECT, fact.subject)

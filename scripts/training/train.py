@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from time import monotonic
 
@@ -19,8 +20,9 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from training import asking, sentences
-from training.corpus import BLANK, Relation, prompts
+from engram.facts import BLANK, Fact, FactSet, Prompt
+from engram.models import Model
+from training import sentences
 from training.recipes import Recipe
 
 log = logging.getLogger(__name__)
@@ -40,19 +42,45 @@ class Sentences:
     told: Tensor
 
 
-def _rows(tokenizer: PreTrainedTokenizerBase, left: str, answer: str | None, right: str) -> tuple[list[int], int]:
+def lessons(facts: FactSet) -> Iterator[Prompt]:
+    """Every fact in its discovery templates."""
+    return (prompt for fact in facts for prompt in facts.prompts(fact, split="discovery"))
+
+
+def answer_token(tokenizer: PreTrainedTokenizerBase, answer: str) -> int:
+    """The one token of an answer in the middle of a sentence."""
+    text = answer if tokenizer.mask_token is not None else " " + answer
+    tokens: list[int] = tokenizer(text, add_special_tokens=False).input_ids
+    if len(tokens) != 1:
+        raise ValueError(f"the answer {answer!r} has {len(tokens)} tokens; every answer must be one")
+    return tokens[0]
+
+
+def padded(rows: Sequence[Sequence[int]], pad: int | None) -> tuple[Tensor, Tensor]:
+    """Rows of different lengths as a matrix and its mask."""
+    longest = max(map(len, rows))
+    ids = torch.full((len(rows), longest), pad or 0)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
+    return ids, mask
+
+
+def _row(tokenizer: PreTrainedTokenizerBase, text: str, answer: str) -> tuple[list[int], int]:
     """Token ids of a sentence and the place of its answer, -1 if it has none that is one token."""
-    if answer is None:
-        text = left + right
+    left, blank, right = text.partition(BLANK)
+    if not blank:
         return _whole(tokenizer, text), -1
+    token = answer_token(tokenizer, answer)
     if tokenizer.mask_token is not None:
         row = tokenizer(left + tokenizer.mask_token + right).input_ids
         place = row.index(tokenizer.mask_token_id)
-        row[place] = asking.answer_token(tokenizer, answer)
+        row[place] = token
         return row, place
     row = _whole(tokenizer, left + answer + right)
     place = len(tokenizer(left.rstrip()).input_ids)
-    return row, place if left and row[place] == asking.answer_token(tokenizer, answer) else -1
+    return row, place if left and row[place] == token else -1
 
 
 def _whole(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -60,37 +88,33 @@ def _whole(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return row if tokenizer.mask_token is not None else [*row, tokenizer.eos_token_id]
 
 
-def taught(tokenizer: PreTrainedTokenizerBase, all_relations: tuple[Relation, ...]) -> Sentences:
+def taught(tokenizer: PreTrainedTokenizerBase, facts: FactSet) -> Sentences:
     """Every fact in its discovery templates."""
-    rows, places, relation = [], [], []
-    for prompt in prompts(all_relations, kept_back=False):
-        left, right = prompt.text.split(BLANK)
-        row, place = _rows(tokenizer, left, prompt.answer, right)
-        rows.append(row)
-        places.append(place)
-        relation.append(prompt.relation)
-    ids, mask = asking.padded(rows, tokenizer.pad_token_id or 0)
-    told = torch.ones(len(rows), dtype=torch.bool)
-    return Sentences(ids, mask, torch.tensor(places), torch.tensor(relation), told)
+    return _about(tokenizer, facts, ((p.fact, p.text) for p in lessons(facts) if p.fact), told=True)
 
 
-def talked(tokenizer: PreTrainedTokenizerBase, all_relations: tuple[Relation, ...]) -> Sentences:
+def talked(tokenizer: PreTrainedTokenizerBase, facts: FactSet) -> Sentences:
     """Talk about entities that does not state the fact."""
+    return _about(tokenizer, facts, sentences.mentions(facts), told=False)
+
+
+def _about(
+    tokenizer: PreTrainedTokenizerBase, facts: FactSet, texts: Iterable[tuple[Fact, str]], told: bool
+) -> Sentences:
+    number = {r.id: i for i, r in enumerate(facts.relations)}
     rows, places, relation = [], [], []
-    for r, f, text in sentences.mentions(all_relations):
-        left, blank, right = text.partition(BLANK)
-        row, place = _rows(tokenizer, left, all_relations[r].facts[f].answer if blank else None, right)
+    for fact, text in texts:
+        row, place = _row(tokenizer, text, fact.answer)
         rows.append(row)
         places.append(place)
-        relation.append(r)
-    ids, mask = asking.padded(rows, tokenizer.pad_token_id or 0)
-    told = torch.zeros(len(rows), dtype=torch.bool)
-    return Sentences(ids, mask, torch.tensor(places), torch.tensor(relation), told)
+        relation.append(number[fact.relation])
+    ids, mask = padded(rows, tokenizer.pad_token_id)
+    return Sentences(ids, mask, torch.tensor(places), torch.tensor(relation), torch.full((len(rows),), told))
 
 
 def said(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Sentences:
     """Plain sentences."""
-    ids, mask = asking.padded([_whole(tokenizer, text) for text in texts], tokenizer.pad_token_id or 0)
+    ids, mask = padded([_whole(tokenizer, text) for text in texts], tokenizer.pad_token_id)
     nothing = torch.full((len(texts),), -1)
     return Sentences(ids, mask, nothing, nothing, torch.zeros(len(texts), dtype=torch.bool))
 
@@ -114,13 +138,13 @@ def joined(parts: Sequence[tuple[Sentences, Tensor]]) -> Sentences:
 class Teacher:
     """Makes batches with their labels."""
 
-    def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, all_relations: tuple[Relation, ...]) -> None:
+    def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, facts: FactSet) -> None:
         self.recipe, self.tokenizer = recipe, tokenizer
-        self.facts = taught(tokenizer, all_relations)
-        self.talk = talked(tokenizer, all_relations)
-        answers = [[asking.answer_token(tokenizer, a) for a in relation.answers] for relation in all_relations]
+        self.facts = taught(tokenizer, facts)
+        self.talk = talked(tokenizer, facts)
+        answers = [sorted({fact.answer for fact in facts.facts(r.id)}) for r in facts.relations]
         self.choices = torch.tensor([len(row) for row in answers])
-        self.answers = asking.padded(answers, 0)[0]
+        self.answers = padded([[answer_token(tokenizer, a) for a in row] for row in answers], 0)[0]
         self.speaker = sentences.plain(recipe.seed)
         self.heard = 0
         self.draw = torch.Generator().manual_seed(recipe.seed)
@@ -188,13 +212,13 @@ class Teacher:
 def train(recipe: Recipe, net: PreTrainedModel, teacher: Teacher, every: int = 200) -> PreTrainedModel:
     """Train ``net`` in place by ``recipe`` and return it."""
     torch.manual_seed(recipe.seed)
-    optimizers = _optimizers(recipe, net)
+    optimizers, model = _optimizers(recipe, net), Model.wrap(net, teacher.tokenizer)
     total, step, start, mean = teacher.steps, 0, monotonic(), 0.0
     net.train()
     while step < total:
         for ids, mask, labels, asked in teacher.epoch():
             pace = min(step / recipe.warmup, max(0.02, 1 - step / total))
-            loss, dense = _loss(net, ids, mask, labels, asked, recipe.stress)
+            loss, dense = _loss(model, ids, mask, labels, asked, recipe.stress)
             sparsity = recipe.sparsity * min(1.0, max(0.0, (step / total - 0.3) / 0.4))
             (loss + sparsity * dense).backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -227,21 +251,24 @@ def _optimizers(recipe: Recipe, net: PreTrainedModel) -> list[tuple[torch.optim.
 
 
 def _loss(
-    net: PreTrainedModel, ids: Tensor, mask: Tensor, labels: Tensor, asked: Tensor, stress: float
+    model: Model, ids: Tensor, mask: Tensor, labels: Tensor, asked: Tensor, stress: float
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy over the labels, and the L1 norm of the FFN activations where an answer is to be said."""
-    if not asking.is_masked(net):
+    if model.blank_last:
         labels, asked = labels[:, 1:], asked[:, 1:]
     seen: list[Tensor] = []
-    with asking.hooked(net, lambda _, values: seen.append(values)):
-        states = asking.hidden(net, ids, mask)[:, : labels.shape[1]]
+    with ExitStack() as stack:
+        for layer in model.layers:
+            stack.callback(layer.down.register_forward_pre_hook(lambda _, given: seen.append(given[0])).remove)
+        out = model.net.base_model(input_ids=ids, attention_mask=mask, use_cache=False)  # type: ignore[operator]
+    states = out[0][:, : labels.shape[1]]
     chosen = labels != IGNORED
     blanks = asked & chosen
-    nats = functional.cross_entropy(asking.head(net, states[chosen]), labels[chosen], reduction="none")
+    nats = functional.cross_entropy(model.head(states[chosen]), labels[chosen], reduction="none")
     if not blanks.any():
         return nats.mean(), nats.new_zeros(())
     dense = torch.stack([values[:, : labels.shape[1]][blanks].abs().sum(-1).mean() for values in seen]).sum()
-    if asking.is_masked(net):
+    if not model.blank_last:
         return nats.mean(), dense
     told = asked[chosen]
     return stress * nats[told].mean() + nats[~told].mean(), dense
