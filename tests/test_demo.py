@@ -1,4 +1,4 @@
-"""`engram run`, `engram demo` and `engram bench`, as one uses them: on small networks, into fresh folders."""
+"""`engram run` and `engram demo`, as one uses them: on small networks, into fresh folders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 import engram as eg
-from engram import bench, data
+from engram import data
 from engram.cli._app import application
 from engram.testing import tiny
 
@@ -159,22 +159,3 @@ def test_the_demo_says_so_where_an_aim_is_missed(short, tmp_path, monkeypatch) -
     shown = engram("demo", "--out", tmp_path / "out", "--facts", 2).stdout
     assert "not met  without its own neurons, P(answer) falls by 15 % or more: 0.0 [0.0, 0.0] %" in shown
     assert "met      without as many random neurons" in shown
-
-
-def test_the_bench_says_how_much_faster_and_how_equal(monkeypatch) -> None:
-    measured = bench.AttributionBench(
-        "bert-tiny", 2, 8, "right", 4, 3, (0.1, 0.2, 0.4), (0.4, 0.4, 0.4), 1e-6, 2, "2.x", "toy"
-    )  # fmt: skip
-    monkeypatch.setattr(bench, "bench_attribution", lambda *_a, **_k: measured)
-    shown = engram("bench", "attribution").stdout
-    assert "ratio 2.00 (from 1.00 to 4.00 over 3 runs)" in shown
-    assert "1.0e-06 of the largest score" in shown
-    assert json.loads(engram("bench", "attribution", "--json").stdout)["ratios"] == pytest.approx([4, 2, 1])
-
-
-def test_the_bench_measures_both_sides_on_the_same_prompts() -> None:
-    small = ("--shape", "gpt2-tiny", "--prompts", 1, "--tokens", 5, "--runs", 1, "--steps", 2)
-    document = json.loads(engram("bench", "attribution", *small, "--json").stdout)
-    assert document["difference"] < 1e-3
-    assert len(document["engine"]) == len(document["straightforward"]) == 1
-    assert "There is no shape called" in engram("bench", "attribution", "--shape", "gpt3", code=2).stderr

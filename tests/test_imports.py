@@ -106,7 +106,8 @@ CONTRACT = {
     "Fact": "(subject, relation, answer, id='')",
     "Fact.becoming": "(self, answer)",
     "locate": "(model, prompts, *, by, under=None, progress=None)",
-    "IntegratedGradients": "(steps=None, rule=None, path='joint', target='probability', preset=None)",
+    "IntegratedGradients": "(steps=None, rule=None, path='joint', target='probability', preset=None, "
+    "grid='literal', tolerance=0.01)",
     "Attribution.dense": "(self)",
     "select": "(scores, *, by)",
     "ask": "(model, prompts, *, under=None, top=5, progress=None)",

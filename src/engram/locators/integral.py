@@ -7,10 +7,13 @@ and costs nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ..models.poles import poles
 from ..results import Floats
@@ -19,7 +22,9 @@ from .path import JointPath, Points
 from .quadrature import Nodes, between, gauss_of, interpolatory, nested, quadrature
 
 ENDS = (0.0, 1.0)
-COMPRESSED = (4, 6)  # free points, beside both ends
+LADDER = (np.array([-1.0, 0.0, 1.0]), *nested())
+LENGTHS = (0.15, 0.5)  # of the way in t: where to begin on the ladder
+COMPRESSED = (6, 8)  # points, both ends among them
 LAST = 32
 ROUNDING = 4  # what a number in the network's type is off by, in its epsilons
 
@@ -55,94 +60,111 @@ class Variable:
 
 
 def fixed(path: JointPath, nodes: Nodes, weights: Nodes) -> Scores:
-    """A rule with given nodes, the same for all."""
-    inner = (nodes > 0) & (nodes < 1)
-    rows, layers = len(path.clean.batch), len(path.steps)
-    points = path.ends().and_also(path.at(np.broadcast_to(nodes[inner], (rows, layers, int(inner.sum())))))
-    weight = np.array([weights[nodes == 0].sum(), weights[nodes == 1].sum(), *weights[inner]])
-    return _scores(path, points, np.broadcast_to(weight, points.alpha.shape))
+    """A rule with given nodes, the same for all. Both ends are points too, if need be of weight 0."""
+    alpha, weight = _with_ends(nodes, weights)
+    points = path.points(np.broadcast_to(alpha, (*path.shape, len(alpha))))
+    return _scores(points, path.scores(points, np.broadcast_to(weight, points.alpha.shape)))
+
+
+def _with_ends(nodes: Nodes, weights: Nodes) -> tuple[Nodes, Nodes]:
+    """A rule with both ends among its nodes, if need be with weight 0."""
+    alpha = np.unique(np.concatenate([ENDS, nodes]))
+    weight = np.zeros(len(alpha))
+    weight[np.searchsorted(alpha, nodes)] = weights
+    return alpha, weight
 
 
 def adaptive(path: JointPath, tolerance: float) -> Scores:
-    """Lobatto's 4 points; where the estimate asks for more, Kronrod's extensions to 7 and 13; then Gauss's 32."""
-    variable = _variable(path)
-    points = path.ends()
-    x = np.array([-1.0, 1.0])
-    open_ = np.ones(points.alpha.shape[:2], bool)
-    weight = np.zeros(points.alpha.shape)
-    error = np.full(open_.shape, np.inf)
-    for wanted in nested():
-        fresh = np.array([one for one in wanted if not np.isclose(one, x).any()])
-        points = points.and_also(path.at(_where(open_, variable.alpha(fresh[None, None]))))
-        x = np.concatenate([x, fresh])
-        order = np.argsort(x).tolist()
-        mine = points.take(order)
-        speed = variable.speed(mine.alpha)
-        new = np.zeros(points.alpha.shape)
-        new[..., order] = interpolatory(x[order]) * speed
-        weight = np.where(open_[..., None], new, np.pad(weight, [(0, 0), (0, 0), (0, len(fresh))]))
-        error = np.where(open_, _mismatch(mine, speed, between(x[order])), error)
-        open_ &= error > _allowed(path, points, weight, tolerance)
+    """3, 4 or 7 points to begin with, by the length of the way; where the estimate asks for more, 7, 13, Gauss's 32."""
+    variable, every = _variable(path), LADDER[-1]
+    length = (variable.t(1.0) - variable.t(0.0))[..., 0]
+    rung = np.digitize(length, LENGTHS)
+    points = path.points(variable.alpha(every[None, None]), _member(rung, every))
+    weight: Floats = np.zeros(points.alpha.shape)
+    error: Floats = np.full(path.shape, np.inf)
+    open_ = np.ones(path.shape, bool)
+    speed = variable.speed(points.alpha)
+    while True:
+        for i in np.unique(rung[open_]):
+            x, columns = LADDER[i], np.flatnonzero(np.isin(every, LADDER[i])).tolist()
+            here = open_ & (rung == i)
+            new = np.zeros(points.alpha.shape)
+            new[..., columns] = interpolatory(x) * speed[..., columns]
+            weight = np.where(here[..., None], new, weight)
+            error = np.where(here, _mismatch(points.take(columns), speed[..., columns], between(x)), error)
+        open_ = open_ & (error > _allowed(path, points, scores := path.scores(points, weight), tolerance))
         if not open_.any():
-            return _scores(path, points, weight, error)
-    return _last(path, variable, points, weight, error, open_)
+            return _scores(points, scores, error)
+        if (rung[open_] == len(LADDER) - 1).any():
+            return _last(path, variable, points, weight, error, open_)
+        rung = np.where(open_, np.maximum(rung + 1, 2), rung)
+        path.know(points, _member(rung, every) & open_[..., None])
 
 
-def _last(path: JointPath, variable: Variable, points: Points, weight: Floats, error: Floats, open_: Floats) -> Scores:
+def _member(rung: NDArray[np.intp], every: Nodes) -> NDArray[np.bool_]:
+    """Which of all points belong to each one's rung of the ladder? [row, layer, point]."""
+    found: NDArray[np.bool_] = np.stack([np.isin(every, x) for x in LADDER])[rung]
+    return found
+
+
+def _last(
+    path: JointPath, variable: Variable, points: Points, weight: Floats, error: Floats, open_: NDArray[np.bool_]
+) -> Scores:
     nodes, weights = quadrature("gauss", LAST)
-    x = 2 * nodes - 1
-    more = path.at(_where(open_, variable.alpha(x[None, None])))
+    x = np.array([-1.0, *(2 * nodes - 1), 1.0])
+    more = path.points(variable.alpha(x[None, None, 1:-1]), np.broadcast_to(open_[..., None], (*path.shape, LAST)))
+    speed = variable.speed(more.alpha)
+    both = points.take([0]).and_also(more).and_also(points.take([-1]))
+    error = np.where(open_, _mismatch(both, variable.speed(both.alpha), between(x)), error)
     weight = np.where(open_[..., None], 0.0, weight)
-    more_weight = np.where(open_[..., None], 2 * weights * variable.speed(more.alpha), 0.0)
-    both = points.take([0]).and_also(more).and_also(points.take([1]))
-    everywhere = np.array([-1.0, *x, 1.0])
-    better = _mismatch(both, variable.speed(both.alpha), between(everywhere))
-    joined = np.nan_to_num(np.concatenate([weight, more_weight], -1))
-    return _scores(path, points.and_also(more), joined, np.where(open_, better, error))
+    further = np.where(open_[..., None], 2 * weights * speed, 0.0)
+    points = points.and_also(more)
+    return _scores(points, path.scores(points, np.concatenate([weight, further], -1)), error)
 
 
 def compressed(path: JointPath, nodes: Nodes, weights: Nodes, tolerance: float) -> Scores:
     """The sum over a grid from the points of its own Gauss rule; literally where the estimate says that it fails."""
     variable = _variable(path)
-    ends = points = path.ends()
-    open_ = np.ones(ends.alpha.shape[:2], bool)
-    weight: Floats = np.zeros(ends.alpha.shape)
-    error: Floats = np.full(open_.shape, np.inf)
-    grid = variable.x(np.broadcast_to(nodes, (*open_.shape, len(nodes)))).reshape(-1, len(nodes))
-    for free in COMPRESSED:
-        if free + len(ENDS) >= len(nodes):
-            break
-        found = gauss_of(grid, np.broadcast_to(weights, grid.shape), free + len(ENDS), (-1.0, 1.0))
-        x, rule = (f.reshape(*open_.shape, -1) for f in found)
-        more = path.at(_where(open_, variable.alpha(x[..., 1:-1])))
-        both = ends.take([0]).and_also(more).and_also(ends.take([1]))
-        weight = _replaced(weight, open_, rule)
-        points = points.and_also(more)
-        error = np.where(open_, _mismatch(both, variable.speed(both.alpha), between(x)), error)
-        open_ = open_ & (error > _allowed(path, points, weight, tolerance))
+    grid = variable.x(np.broadcast_to(nodes, (*path.shape, len(nodes)))).reshape(-1, len(nodes))
+    points = path.blank(np.broadcast_to(np.array(ENDS), (*path.shape, 2)))
+    weight: Floats = np.zeros(points.alpha.shape)
+    error: Floats = np.full(path.shape, np.inf)
+    open_ = np.ones(path.shape, bool)
+    for count in (n for n in COMPRESSED if n < len(nodes)):
+        found = gauss_of(grid, np.broadcast_to(weights, grid.shape), count, (-1.0, 1.0))
+        x, rule = (f.reshape(*path.shape, -1) for f in found)
+        points, weight = _more(path, points, variable.alpha(x), rule, weight, open_)
+        mine = points.take([0, *range(points.alpha.shape[-1] - count + 2, points.alpha.shape[-1]), 1])
+        error = np.where(open_, _mismatch(mine, variable.speed(mine.alpha), between(x)), error)
+        open_ = open_ & (error > _allowed(path, points, scores := path.scores(points, weight), tolerance))
         if not open_.any():
-            return _scores(path, points, weight, error)
-    inner = (nodes > 0) & (nodes < 1)
-    more = path.at(_where(open_, np.broadcast_to(nodes[inner], (*open_.shape, int(inner.sum())))))
-    rule = np.array([weights[nodes == 0].sum(), *weights[inner], weights[nodes == 1].sum()])
-    weight = _replaced(weight, open_, np.broadcast_to(rule, (*open_.shape, len(rule))))
-    return _scores(path, points.and_also(more), weight, np.where(open_, 0.0, error))
+            return _scores(points, scores, error)
+    alpha, rule = _with_ends(nodes, weights)
+    shape = (*path.shape, len(alpha))
+    points, weight = _more(path, points, np.broadcast_to(alpha, shape), np.broadcast_to(rule, shape), weight, open_)
+    return _scores(points, path.scores(points, weight), np.where(open_, 0.0, error))
 
 
-def _replaced(weight: Floats, open_: Floats, rule: Floats) -> Floats:
-    """Weights [row, layer, point], with those of new points, [both ends and what is between], where still open."""
+def _more(
+    path: JointPath, points: Points, alpha: Floats, rule: Floats, weight: Floats, open_: NDArray[np.bool_]
+) -> tuple[Points, Floats]:
+    """Points of another rule, both ends among them, and its weights in place of those so far, where still open.
+
+    The ends are the first two points, known already or not; what is between is put behind.
+    """
+    inner = alpha[..., 1:-1]
+    both = points.and_also(path.blank(inner))
+    wanted = np.broadcast_to(open_[..., None], both.alpha.shape).copy()
+    wanted[..., 2 : points.alpha.shape[-1]] = False
+    path.know(both, wanted)
     new = np.concatenate([rule[..., [0, -1]], np.zeros((*open_.shape, weight.shape[-1] - 2)), rule[..., 1:-1]], -1)
-    return np.where(open_[..., None], new, np.pad(weight, [(0, 0), (0, 0), (0, rule.shape[-1] - 2)]))
+    old = np.concatenate([weight, np.zeros(inner.shape)], -1)
+    return both, np.where(open_[..., None], new, old)
 
 
 def _variable(path: JointPath) -> Variable:
     centre, width = poles(path.model, path.clean, path.steps)
     return Variable(centre.numpy(), width.numpy())
-
-
-def _where(open_: Floats, alpha: Floats) -> Floats:
-    """α [row, layer, point] where the layer is still open, NaN elsewhere."""
-    return np.where(open_[..., None], alpha, np.nan)
 
 
 def _mismatch(points: Points, speed: Floats, matrix: Floats) -> Floats:
@@ -152,18 +174,19 @@ def _mismatch(points: Points, speed: Floats, matrix: Floats) -> Floats:
     return far
 
 
-def _allowed(path: JointPath, points: Points, weight: Floats, tolerance: float) -> Floats:
+def _allowed(path: JointPath, points: Points, scores: Sequence[Tensor], tolerance: float) -> Floats:
     """How large may the error be? [row, 1]. Not below what rounding makes of the target itself."""
-    scores = path.scores(points, np.nan_to_num(weight))
-    peak = torch.stack([s.abs().amax(-1) for s in scores], -1).amax(-1).cpu().numpy()
-    rounding = ROUNDING * torch.finfo(path.model.dtype).eps * np.abs(points.value[:, 0, 1])
+    peak = torch.stack([s.abs().amax(-1).cpu() for s in scores], -1).amax(-1).numpy()
+    target = np.nanmax(np.abs(points.value), axis=(1, 2))
+    rounding = ROUNDING * torch.finfo(path.model.dtype).eps * target
     allowed: Floats = np.maximum(tolerance * peak, rounding)[:, None]
     return allowed
 
 
-def _scores(path: JointPath, points: Points, weight: Floats, error: Floats | None = None) -> Scores:
-    scores = path.scores(points, weight)
-    change = torch.tensor(points.value[..., 1] - points.value[..., 0])
+def _scores(points: Points, scores: tuple[Tensor, ...], error: Floats | None = None) -> Scores:
+    silent, clean = (np.nanmax(np.where(points.alpha == end, points.value, np.nan), -1) for end in ENDS)
+    change = torch.tensor(clean - silent)
     gap = torch.stack([s.sum(-1).cpu() for s in scores], -1) - change
-    used = torch.tensor((~np.isnan(points.alpha)).sum(-1))
-    return Scores(scores, change, gap, None if error is None else torch.tensor(error), used)
+    return Scores(
+        scores, change, gap, None if error is None else torch.tensor(error), torch.tensor(points.known.sum(-1))
+    )

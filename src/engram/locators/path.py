@@ -12,19 +12,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
-from ..models import Model
+from ..models import Model, value_slots
 from ..models.batching import in_parts, start_bytes
 from ..models.recording import Recording
 from ..models.replay import Start, replay
 from ..results import Floats
 from .targets import Target
 
+Items = np.ndarray[tuple[int, int], np.dtype[np.int64]]  # [item, (row, layer, point)]
+
 
 @dataclass(slots=True, eq=False)
 class Points:
-    """Points on the path of every row and layer, in the order they were asked for. NaN where none was.
+    """Points on the path of every row and layer: where they are, and what is known there (NaN, and 0: nothing yet).
 
     `alpha`, `value` (the target there) and `slope` (its derivative along the path), each [row, layer, point], float64
     on the CPU; `gradient` of the target by what the FFN writes, [row, layer, point, hidden].
@@ -35,19 +39,21 @@ class Points:
     slope: Floats
     gradient: Tensor
 
-    def and_also(self, more: Points) -> Points:
-        """These points, then the others."""
-        both = [(self.alpha, more.alpha), (self.value, more.value), (self.slope, more.slope)]
-        alpha, value, slope = (np.concatenate(x, -1) for x in both)
-        return Points(alpha, value, slope, torch.cat([self.gradient, more.gradient], 2))
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Where was the target's gradient taken? [row, layer, point]."""
+        return ~np.isnan(self.value)
 
     def take(self, columns: Sequence[int]) -> Points:
         """Some of the points, in this order."""
         alpha, value, slope = (x[..., columns] for x in (self.alpha, self.value, self.slope))
         return Points(alpha, value, slope, self.gradient[:, :, columns])
 
-
-Items = np.ndarray[tuple[int, int], np.dtype[np.int64]]  # [item, (row, layer, point)]
+    def and_also(self, more: Points) -> Points:
+        """These points, then the others."""
+        both = [(self.alpha, more.alpha), (self.value, more.value), (self.slope, more.slope)]
+        alpha, value, slope = (np.concatenate(x, -1) for x in both)
+        return Points(alpha, value, slope, torch.cat([self.gradient, more.gradient], 2))
 
 
 class JointPath:
@@ -61,34 +67,43 @@ class JointPath:
             self.silent = tuple(down(zero) for down, zero in zip(maps, zeros, strict=True))  # [1, hidden]
             self.steps = tuple(down(w) - b for down, w, b in zip(maps, clean.neurons, self.silent, strict=True))
 
-    def ends(self) -> Points:
-        """Silence, α = 0, and the clean state, α = 1, which is one for all layers: two points."""
-        rows, layers = len(self.clean.batch), len(self.model.layers)
-        return self.at(np.zeros((rows, layers, 1)), clean=True)
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many rows and layers."""
+        return len(self.clean.batch), len(self.model.layers)
 
-    def at(self, alpha: Floats, *, clean: bool = False) -> Points:
-        """The points at these α, [row, layer, point]; NaN asks for none. With `clean`, then also α = 1."""
-        rows, layers, points = alpha.shape
+    def points(self, alpha: Floats, wanted: NDArray[np.bool_] | None = None) -> Points:
+        """Points at these α, [row, layer, point]; known where `wanted`, or all of them."""
+        points = self.blank(alpha)
+        self.know(points, np.ones(alpha.shape, bool) if wanted is None else wanted)
+        return points
+
+    def blank(self, alpha: Floats) -> Points:
+        """Points at these α, of which nothing is known yet."""
         device, width = self.clean.batch.ids.device, self.steps[0].shape[-1]
-        gradient = torch.zeros(rows, layers, points + clean, width, dtype=self.model.precise, device=device)
-        value = torch.full((rows, layers, points + clean), torch.nan, dtype=torch.float64, device=device)
-        row, point, layer = np.nonzero(~np.isnan(alpha.swapaxes(1, 2)))  # a row's layers next to each other
-        items = np.stack([row, layer, point], -1)
-        if clean:  # one for all layers: as if of a layer below the first
-            first = np.stack([np.arange(rows), np.full(rows, -1), np.full(rows, points)], -1)
-            items = np.concatenate([first, items])
+        gradient = torch.zeros(*alpha.shape, width, dtype=self.model.precise, device=device)
+        return Points(np.asarray(alpha, np.float64), np.full(alpha.shape, np.nan), np.zeros(alpha.shape), gradient)
+
+    def know(self, points: Points, wanted: NDArray[np.bool_]) -> None:
+        """Take the gradient at these points, [row, layer, point], unless it is known. α = 1 is one for all layers."""
+        alpha, device = points.alpha, points.gradient.device
+        value = torch.tensor(points.value, device=device)
+        asked = wanted & ~points.known
+        row, point, layer = np.nonzero((asked & (alpha != 1)).swapaxes(1, 2))  # a row's layers next to each other
+        ends = np.argwhere((asked & (alpha == 1)).any(1))  # as if of a layer below the first
+        first = np.stack([ends[:, 0], np.full(len(ends), -1), ends[:, 1]], -1)
+        items = np.concatenate([first, np.stack([row, layer, point], -1)])
 
         def work(part: Sequence[int]) -> Sequence[int]:
             mine = items[list(part)]
-            self._walk(mine[mine[:, 1] < 0], mine[mine[:, 1] >= 0], alpha, value, gradient)
+            self._walk(mine[mine[:, 1] < 0], mine[mine[:, 1] >= 0], alpha, value, points.gradient)
             return part
 
-        costs = [start_bytes(self.model, self.clean, i) for i in range(layers)]
+        costs = [start_bytes(self.model, self.clean, i) for i in range(self.shape[1])]
         in_parts(self.model, [costs[max(i, 0)] for i in items[:, 1]], work)
-        u = torch.stack([x.to(gradient) for x in self.steps], 1)
-        slope = torch.einsum("rlph,rlh->rlp", gradient, u).double().cpu().numpy()
-        known = np.concatenate([alpha, np.ones((rows, layers, 1))], -1) if clean else alpha
-        return Points(known, value.cpu().numpy(), slope, gradient)
+        u = torch.stack([x.to(points.gradient) for x in self.steps], 1)
+        points.slope = torch.einsum("rlph,rlh->rlp", points.gradient, u).double().cpu().numpy()
+        points.value = value.cpu().numpy()
 
     def _walk(self, clean: Items, items: Items, alpha: Floats, value: Tensor, gradient: Tensor) -> None:
         """One wavefront: the clean state of some rows, tapped at every layer, and points of several layers."""
@@ -112,7 +127,7 @@ class JointPath:
             slopes = torch.autograd.grad(said.sum(), [*(s.written for s in starts), *taps.values()])
         values = torch.split(said.detach().double().to(device), [len(s.rows) for s in starts])
         if len(clean):
-            rows, last = starts[0].rows, int(clean[0, 2])
+            rows, last = starts[0].rows, torch.as_tensor(clean[:, 2], device=device)
             value[rows, :, last] = values[0][:, None]
             for layer, slope in zip((0, *taps), (slopes[0], *slopes[len(starts) :]), strict=True):
                 gradient[rows, layer, last] = slope.to(gradient)
@@ -136,10 +151,15 @@ class JointPath:
         return tuple(self._by_neuron(i, total[:, i]) for i in range(len(self.steps)))
 
     def _by_neuron(self, layer: int, total: Tensor) -> Tensor:
+        """`w` times what the gradient by what the FFN writes is by its neurons."""
         down, w = self.model.layers[layer].down, self.clean.neurons[layer].detach()
-        with torch.enable_grad():
-            w = w.clone().requires_grad_()
-            written: Tensor = down.forward(w)
-            (by_w,) = torch.autograd.grad(written, w, total.to(written))
-        scores: Tensor = w.detach().double() * by_w.double()
+        if type(down) in (nn.Linear, Conv1D):
+            slots = value_slots(down)
+            by_w = total.to(slots) @ slots.T
+        else:  # a map that is wrapped, by an adapter say
+            with torch.enable_grad():
+                leaf = w.clone().requires_grad_()
+                written: Tensor = down.forward(leaf)
+                (by_w,) = torch.autograd.grad(written, leaf, total.to(written))
+        scores: Tensor = w.double() * by_w.double()
         return scores

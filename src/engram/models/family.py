@@ -35,7 +35,8 @@ class Stack:
     whole where its blocks could be run from recorded states. `side` says which tokens run through the stack: those of
     the input, or those of the output (decoders of two-stack models). `per_block` names modules applied in turn
     inside one entry of `blocks` (ALBERT's groups); then a block is such a module. `repeats` says that the entries are
-    shared: they are applied again and again until `num_hidden_layers` layers are done, and every application is a layer of its own.
+    shared: they are applied again and again until `num_hidden_layers` layers are done, and every application is a
+    layer of its own.
     """
 
     blocks: str

@@ -7,7 +7,7 @@ else has to know. A hook that was to fire in a forward pass and did not is an er
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -121,6 +121,32 @@ def turns(net: nn.Module, layers: Sequence[Layer]) -> Iterator[dict[nn.Module, T
 
 
 @contextmanager
+def _meeting(net: nn.Module, layers: Sequence[Layer], wanted: Collection[int]) -> Iterator[set[int]]:
+    """Within the block: the layers met in the forward pass under way. Raises HookDidNotFire where it passed one by."""
+    met, excused = set[int](), set[int]()
+
+    def begin(_net: nn.Module, _args: Any, kwargs: Any) -> None:
+        met.clear()
+        excused.clear()
+        excused.update(x.index for x in layers if x.index < skipped.get())
+        if kwargs.get("encoder_outputs") is not None:
+            excused.update(x.index for x in layers if x.side == "input")
+
+    def end(_net: nn.Module, _args: Any, _out: Any) -> None:
+        if missing := sorted(set(wanted) - met - excused):
+            places = ", ".join(f"{layers[i].path} (layer {i})" for i in missing)
+            raise HookDidNotFire(
+                f"the network never passed {places}: its forward goes another way (a fused kernel, a layer dropped, "
+                "an expert not chosen), so its neurons can neither be read nor changed"
+            )
+
+    with ExitStack() as stack:
+        stack.callback(net.register_forward_pre_hook(begin, with_kwargs=True).remove)
+        stack.callback(net.register_forward_hook(end).remove)
+        yield met
+
+
+@contextmanager
 def rewriting(
     net: nn.Module, layers: Sequence[Layer], changes: Mapping[int, Change], *, outputs: bool = False
 ) -> Iterator[None]:
@@ -129,22 +155,6 @@ def rewriting(
     With `outputs`, it is what the map gives out that is changed. `layers` are all layers of the network. Raises
     HookDidNotFire at the end of a forward pass that passed one by.
     """
-    fired, excused = set[int](), set[int]()
-
-    def begin(_net: nn.Module, _args: Any, kwargs: Any) -> None:
-        fired.clear()
-        excused.clear()
-        excused.update(x.index for x in layers if x.index < skipped.get())
-        if kwargs.get("encoder_outputs") is not None:
-            excused.update(x.index for x in layers if x.side == "input")
-
-    def end(_net: nn.Module, _args: Any, _out: Any) -> None:
-        if missing := sorted(set(changes) - fired - excused):
-            places = ", ".join(f"{layers[i].path} (layer {i})" for i in missing)
-            raise HookDidNotFire(
-                f"the network never passed {places}: its forward goes another way (a fused kernel, a layer dropped, "
-                "an expert not chosen), so its neurons can neither be read nor changed"
-            )
 
     def changed(block: nn.Module, x: Tensor) -> Tensor | None:
         index, rows, positions = now[block]
@@ -155,12 +165,10 @@ def rewriting(
                 f"{layers[index].path} gets {tuple(x.shape)}, not the {rows} rows × {positions} positions of "
                 "its block: the network works in chunks or packs its rows, so a position cannot be told"
             )
-        fired.add(index)
+        met.add(index)
         return changes[index](x.reshape(rows, positions, x.shape[-1]).clone()).reshape(x.shape)
 
-    with ExitStack() as stack, turns(net, layers) as now:
-        stack.callback(net.register_forward_pre_hook(begin, with_kwargs=True).remove)
-        stack.callback(net.register_forward_hook(end).remove)
+    with ExitStack() as stack, turns(net, layers) as now, _meeting(net, layers, changes) as met:
         for down, block in {x.down: x.block for x in layers if x.index in changes}.items():
 
             def before(_down: nn.Module, args: Any, block: nn.Module = block) -> Any:

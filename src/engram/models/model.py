@@ -121,15 +121,15 @@ class Model:
         logits: Tensor = out[:, 0].to(self.precise)
         return logits
 
-    def finite(self, values: Tensor) -> Tensor:
-        """The same values, seen to be finite. Raises NotFinite."""
-        if not bool(values.detach().isfinite().all()):
+    def finite(self, logits: Tensor) -> Tensor:
+        """The same logits, seen to be numbers. Raises NotFinite."""
+        if not bool(logits.detach().amax(-1).isfinite().all()):  # of a row with NaN or infinity, that is the largest
             advice = "" if self.dtype == torch.float32 else " Try dtype='float32'."
             raise NotFinite(
                 f"{self.name} answers with NaN or infinity at the asked position. Are the weights whole, and is "
                 f"{self.dtype} wide enough for this model?{advice}"
             )
-        return values
+        return logits
 
     def check(self, neurons: NeuronSet) -> None:
         """Do all these neurons exist here? Raises BadSetting."""

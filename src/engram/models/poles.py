@@ -14,7 +14,7 @@ from .detours import Forward
 from .hooks import Layer
 from .model import Model
 from .recording import Recording
-from .replay import Start, leaving
+from .replay import Start, leaving, through_the_ffn
 
 FAR = 1e3  # a pole so far away is none
 NEAR = 1e-4
@@ -33,9 +33,9 @@ def poles(model: Model, clean: Recording, steps: tuple[Tensor, ...]) -> tuple[Te
                 far = torch.full((len(rows),), FAR, dtype=torch.float64)
                 found.append((torch.full_like(far, 0.5), far))
                 continue
-            silent = clean.written[layer.index] - steps[layer.index]
-            found.append(_pole(*(_normalised(clean, layer, Start(layer.index, rows, y))
-                                 for y in (silent, clean.written[layer.index]))))  # fmt: skip
+            y = clean.written[layer.index]
+            start = Start(layer.index, torch.cat([rows, rows]), torch.cat([y - steps[layer.index], y]))
+            found.append(_pole(*_normalised(clean, layer, start).chunk(2)))
     centre, width = zip(*found, strict=True)
     return torch.stack(centre, -1).cpu(), torch.stack(width, -1).cpu()
 
@@ -54,6 +54,8 @@ def _normalised(clean: Recording, layer: Layer, start: Start) -> Tensor:
     It is one in the block, or else the next block's first: what leaves the block.
     """
     norms = [m for name, m in layer.block.named_modules() if "norm" in type(m).__name__.lower() and name]
+    if layer.index in clean.additive:
+        return _measured(leaving(clean, layer, start), norms)
     seen: list[Tensor] = []
 
     def looking(norm: nn.Module) -> Forward:
@@ -70,10 +72,16 @@ def _normalised(clean: Recording, layer: Layer, start: Start) -> Tensor:
         seen.clear()
         return start.written.to(x.dtype).reshape(*x.shape[:-1], -1).clone()
 
-    left = leaving(clean, layer, start, {**{n: looking(n) for n in norms}, layer.down: writing})
+    left = through_the_ffn(clean, layer, start, {**{n: looking(n) for n in norms}, layer.down: writing})
     behind = [x for x in seen if x.shape[-1] == left.shape[-1]]
-    x = (behind[0] if behind else left).reshape(len(start.rows), -1).double()
-    return x - x.mean(-1, keepdim=True) if _centres(norms, left) else x
+    return _measured(behind[0] if behind else left, norms)
+
+
+def _measured(x: Tensor, norms: list[nn.Module]) -> Tensor:
+    flat = x.reshape(-1, x.shape[-1])
+    centred = _centres(norms, flat)
+    flat = flat.double()
+    return flat - flat.mean(-1, keepdim=True) if centred else flat
 
 
 def _centres(norms: list[nn.Module], like: Tensor) -> bool:

@@ -36,7 +36,8 @@ class Recording:
     `entered` [row, 1, hidden] went into the block, `attended` its attention modules gave out, `neurons`
     [row, neuron] went into the FFN's second map, `written` [row, hidden] came out of it; `states` [row, position,
     hidden] left the block, and `rest` is what else it gave out. `calls` are the block's other arguments, `cache` the
-    keys and values before the asked position (`position` only). `logits` [row, vocabulary].
+    keys and values before the asked position (`position` only). `logits` [row, vocabulary]. `additive` are the layers
+    whose block gives out what its FFN writes plus something that does not depend on it.
     """
 
     batch: Batch
@@ -50,6 +51,7 @@ class Recording:
     calls: tuple[Call, ...]
     cache: DynamicCache | None
     logits: Tensor
+    additive: frozenset[int] = frozenset()
 
     def left(self, layer: int, rows: Tensor, states: Tensor | None = None) -> Any:
         """What the block of a layer gave out for these rows, or would give out with these states."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,8 +23,8 @@ from .questions import Batch
 from .recording import CannotReplay, Recording, by_row, cached
 
 _whole: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()  # networks whose blocks cannot be replayed, and why
-_tried: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
-SAME, ROUGHLY = 1e-3, 0.1  # of the largest logit, in float32 and in smaller types; far more than rounding leaves
+_additive: WeakKeyDictionary[nn.Module, frozenset[int]] = WeakKeyDictionary()  # of networks that were tried
+SAME, NEAR, ROUGHLY = 1e-3, 1e-4, 0.1  # of the largest logit or change; ROUGHLY in types smaller than float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,9 +49,9 @@ def record(model: Model, batch: Batch) -> Recording:
         return recording.record(model, batch, whole=True)
     try:
         clean = recording.record(model, batch)
-        if model.net not in _tried:
+        if model.net not in _additive:
             _says_the_same(model, clean)
-            _tried[model.net] = True
+            _additive[model.net] = _adding(model, clean)
     except CannotReplay as error:
         _whole[model.net] = str(error)
         warnings.warn(
@@ -61,7 +61,7 @@ def record(model: Model, batch: Batch) -> Recording:
             stacklevel=2,
         )
         return recording.record(model, batch, whole=True)
-    return clean
+    return replace(clean, additive=_additive[model.net])
 
 
 def replay(model: Model, clean: Recording, starts: Sequence[Start], taps: Mapping[int, Tensor] | None = None) -> Tensor:
@@ -83,11 +83,11 @@ def replay(model: Model, clean: Recording, starts: Sequence[Start], taps: Mappin
 
 def _wavefront(model: Model, clean: Recording, starts: Sequence[Start], taps: Mapping[int, Tensor]) -> Tensor:
     """All starts together, each from its own layer on."""
-    alive: Tensor | None = None
     rows = starts[0].rows[:0]
+    alive = clean.states[0].new_zeros(0)  # none yet
     for layer in model.layers[starts[0].layer :]:
         last = layer.index == len(model.layers) - 1
-        if alive is not None:
+        if len(rows):
             alive = _next(clean, layer, alive, rows, taps.get(layer.index), last)
         for start in starts:
             if start.layer != layer.index:
@@ -95,18 +95,31 @@ def _wavefront(model: Model, clean: Recording, starts: Sequence[Start], taps: Ma
             new = leaving(clean, layer, start)
             if not last and clean.ways[layer.index] == "suffix":
                 new = _among_the_others(clean, layer, start.rows, new)
-            alive = new if alive is None else torch.cat([alive, new])
+            alive = torch.cat([alive, new]) if len(rows) else new
             rows = torch.cat([rows, start.rows])
-    assert alive is not None
     return _behind(model, clean, alive, rows)
 
 
-def leaving(
-    clean: Recording, layer: Layer, start: Start, detours_behind: Mapping[nn.Module, detours.Forward] | None = None
-) -> Tensor:
-    """What leaves the block whose FFN writes something else, at the asked position alone: [n, 1, hidden].
+def leaving(clean: Recording, layer: Layer, start: Start) -> Tensor:
+    """What leaves the block whose FFN writes something else, at the asked position alone: [n, 1, hidden]."""
+    if layer.index not in clean.additive:
+        return through_the_ffn(clean, layer, start)
+    states, rows = clean.states[layer.index], start.rows
+    if states.shape[1] > 1:
+        states = states[_asked_positions(clean, layer, torch.arange(len(states), device=rows.device), states.device)][
+            :, None
+        ]
+    less = clean.written[layer.index].to(start.written)
+    here = rows.to(less.device)
+    return (states[here] + (start.written - less[here])[:, None]).to(states.dtype)
 
-    Everything behind attention works on each position by itself, and attention gives out what it gave out.
+
+def through_the_ffn(
+    clean: Recording, layer: Layer, start: Start, looking: Mapping[nn.Module, detours.Forward] | None = None
+) -> Tensor:
+    """The same by running the block. What is behind attention works on each position by itself.
+
+    Attention gives out what it gave out. `looking` are further modules that run something else.
     """
 
     def chosen(x: Tensor) -> Tensor:
@@ -116,7 +129,7 @@ def leaving(
         return start.written.to(x.dtype).reshape(*x.shape[:-1], -1).clone()
 
     attended = [hooks.map_tensors(x, chosen) for x in clean.attended[layer.index]]
-    with _attending(layer, attended), detours.instead({layer.down: writing, **(detours_behind or {})}):
+    with _attending(layer, attended), detours.instead({layer.down: writing, **(looking or {})}):
         return _run(clean, layer, chosen(clean.entered[layer.index]), start.rows)
 
 
@@ -264,3 +277,20 @@ def _says_the_same(model: Model, clean: Recording) -> None:
     most = (SAME if model.precise == model.dtype else ROUGHLY) * float(expected.abs().max())
     if not float((said[-len(expected) :] - expected).abs().max()) <= most:
         raise CannotReplay("they lead to other logits than the network")
+
+
+def _adding(model: Model, clean: Recording) -> frozenset[int]:
+    """In which layers is it enough to add to what left the block? Tried on one row, with another thing written."""
+    row, found = torch.zeros(1, dtype=torch.long, device=clean.batch.ids.device), set[int]()
+    near = NEAR if model.precise == model.dtype else ROUGHLY
+    with torch.no_grad():
+        for layer in model.layers:
+            if clean.ways[layer.index] == "network":
+                continue
+            y = clean.written[layer.index][:1]
+            start = Start(layer.index, row, y.flip(-1))
+            ran = through_the_ffn(clean, layer, start)
+            added = leaving(replace(clean, additive=frozenset([layer.index])), layer, start)
+            if float((ran - added).abs().max()) <= near * float((y.flip(-1) - y).abs().max()):
+                found.add(layer.index)
+    return frozenset(found)

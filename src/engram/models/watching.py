@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .hooks import Change, Layer, map_tensors, rewriting, turns
+from .hooks import Change, Layer, Turn, map_tensors, rewriting, turns
 
 
 @dataclass(slots=True, eq=False)
@@ -47,52 +47,60 @@ def recording(net: nn.Module, layers: Sequence[Layer], states: Cut = whole, insi
 
     `states` says what is kept of the hidden states that leave a block, `inside` what of all else.
     """
-    n = len(layers)
+    with ExitStack() as stack, turns(net, layers) as now:
+        watch = _Watch(layers, now, states, inside)
+        for x in {layer.block: layer for layer in layers}.values():
+            stack.callback(x.block.register_forward_pre_hook(watch.enter, with_kwargs=True).remove)
+            stack.callback(x.block.register_forward_hook(watch.leave).remove)
+            for part in x.attention:
+                hook = part.register_forward_hook(lambda _m, _args, out, block=x.block: watch.attend(block, out))
+                stack.callback(hook.remove)
+        every = range(len(layers))
+        stack.enter_context(rewriting(net, layers, {i: watch.keep(i, watch.seen.neurons) for i in every}))
+        stack.enter_context(rewriting(net, layers, {i: watch.keep(i, watch.seen.written) for i in every}, outputs=True))
+        yield watch.seen
 
-    def nothing() -> list[Any]:
-        return [None] * n
 
-    seen = Seen(nothing(), nothing(), [[] for _ in layers], nothing(), nothing(), nothing(), nothing(), [True] * n)
-    last: list[Any] = [None]
+class _Watch:
+    """Writes down what the hooks of `recording` see."""
 
-    def enter(block: nn.Module, args: Any, kwargs: Any) -> None:
-        layer = layers[now[block].layer]
+    def __init__(self, layers: Sequence[Layer], now: Mapping[nn.Module, Turn], states: Cut, inside: Cut) -> None:
+        self.layers, self.now, self.states, self.inside = layers, now, states, inside
+        self.last: Any = None
+
+        def nothing() -> list[Any]:
+            return [None] * len(layers)
+
+        self.seen = Seen(
+            nothing(), nothing(), [[] for _ in layers], nothing(), nothing(), nothing(), nothing(), [True] * len(layers)
+        )
+
+    def enter(self, block: nn.Module, args: Any, kwargs: Any) -> None:
+        i = self.now[block].layer
         x = args[0] if args else kwargs["hidden_states"]
-        first = layer.index == 0 or layers[layer.index - 1].side != layer.side
-        seen.chained[layer.index] = first or x is last[0] or torch.equal(x, last[0].to(x.device))
-        seen.entered[layer.index] = inside(layer, x)
-        seen.called[layer.index] = _beside_states(args, kwargs)
-        seen.attended[layer.index] = []
+        first = i == 0 or self.layers[i - 1].side != self.layers[i].side
+        self.seen.chained[i] = first or x is self.last or torch.equal(x, self.last.to(x.device))
+        self.seen.entered[i] = self.inside(self.layers[i], x)
+        self.seen.called[i] = _beside_states(args, kwargs)
+        self.seen.attended[i] = []
 
-    def leave(block: nn.Module, _args: Any, out: Any) -> None:
-        layer = layers[now[block].layer]
-        last[0] = out if isinstance(out, Tensor) else out[0]
-        seen.left[layer.index] = states(layer, last[0])
-        seen.rest[layer.index] = None if isinstance(out, Tensor) else map_tensors(out[1:], lambda t: t.detach())
+    def leave(self, block: nn.Module, _args: Any, out: Any) -> None:
+        i = self.now[block].layer
+        self.last = out if isinstance(out, Tensor) else out[0]
+        self.seen.left[i] = self.states(self.layers[i], self.last)
+        self.seen.rest[i] = None if isinstance(out, Tensor) else map_tensors(out[1:], lambda t: t.detach())
 
-    def attend(block: nn.Module, out: Any) -> None:
-        index, rows, positions = now[block]
-        layer = layers[index]
-        kept = map_tensors(out, lambda t: inside(layer, t) if t.shape[:2] == (rows, positions) else t.detach())
-        seen.attended[index].append(kept)
+    def attend(self, block: nn.Module, out: Any) -> None:
+        i, *shape = self.now[block]
+        kept = map_tensors(out, lambda t: self.inside(self.layers[i], t) if [*t.shape[:2]] == shape else t.detach())
+        self.seen.attended[i].append(kept)
 
-    def keep(index: int, into: list[Any]) -> Change:
+    def keep(self, i: int, into: list[Any]) -> Change:
         def change(x: Tensor) -> Tensor:
-            into[index] = inside(layers[index], x)
+            into[i] = self.inside(self.layers[i], x)
             return x
 
         return change
-
-    with ExitStack() as stack, turns(net, layers) as now:
-        for x in {layer.block: layer for layer in layers}.values():
-            stack.callback(x.block.register_forward_pre_hook(enter, with_kwargs=True).remove)
-            stack.callback(x.block.register_forward_hook(leave).remove)
-            for part in x.attention:
-                hook = part.register_forward_hook(lambda _m, _args, out, block=x.block: attend(block, out))
-                stack.callback(hook.remove)
-        stack.enter_context(rewriting(net, layers, {i: keep(i, seen.neurons) for i in range(n)}))
-        stack.enter_context(rewriting(net, layers, {i: keep(i, seen.written) for i in range(n)}, outputs=True))
-        yield seen
 
 
 class _Enough(Exception):

@@ -16,13 +16,14 @@ from torch import Tensor
 from ..errors import EngramError
 from ..facts import Prompt
 from ..interventions import suppressed
-from ..models import Model, ask, holding, hooks, value_slots, watching
+from ..models import Model, ask, detours, holding, hooks, value_slots, watching
 from ..models.batching import by_shape
 from ..models.family import Stack
 from ..models.hooks import Layer
 from ..models.questions import Batch
 from ..models.replay import Start, record, replay
 from ..neurons import NeuronSet
+from .states import state_of, zeroed
 
 PROMPTS = (
     Prompt("The capital of Ireland is [Y].", "Dublin"),
@@ -136,10 +137,10 @@ def silencing_neurons_is_zeroing_their_value_slots(model: Model, sample: Sample)
 
         with hooks.rewriting(model.net, model.layers, {layer.index: silence for layer in mine}):
             silenced = _plain(model, sample.batch)
-        with _zeroed(value_slots(down), half):
-            zeroed = _plain(model, sample.batch)
-        _near(silenced, zeroed, mine[0].path)
-        _must(not torch.allclose(zeroed, plain), f"half of the slots of {mine[0].path} are zeroed and nothing changes")
+        with zeroed(value_slots(down), half):
+            without = _plain(model, sample.batch)
+        _near(silenced, without, mine[0].path)
+        _must(not torch.allclose(without, plain), f"half of the slots of {mine[0].path} are zeroed and nothing changes")
 
 
 def replaying_from_any_layer_is_the_full_pass(model: Model, sample: Sample) -> None:
@@ -195,16 +196,15 @@ def all_is_as_before_also_after_an_error(model: Model, sample: Sample) -> None:
         net.train()
         for parameter in net.parameters():
             parameter.requires_grad_(True)
-        before = _state(model)
+        before = state_of(model)
         for condition in (suppressed(first), suppressed(first, at="everywhere")):
             with _expecting(_Planned), holding(condition, model), hooks.quiet(net):
                 model.logits(sample.batch)
                 raise _Planned
-        failing = model.layers[-1].block.register_forward_hook(_fail)
-        with _expecting(_Planned), hooks.quiet(net):
-            replay(model, clean, [Start(x.index, sample.rows, clean.written[x.index]) for x in model.layers])
-        failing.remove()
-        after = _state(model)
+        starts = [Start(x.index, sample.rows, clean.written[x.index]) for x in model.layers]
+        with _expecting(_Planned), hooks.quiet(net), detours.instead({model.layers[-1].block: _fail}):
+            replay(model, clean, starts)
+        after = state_of(model)
     finally:
         net.eval()
         for parameter in net.parameters():
@@ -277,18 +277,8 @@ def _other(x: Tensor) -> Tensor:
     return 0.5 * x + 0.25
 
 
-def _fail(*_args: Any) -> None:
+def _fail(*_args: Any, **_kwargs: Any) -> Tensor:
     raise _Planned
-
-
-@contextmanager
-def _zeroed(slots: Tensor, index: Tensor) -> Iterator[None]:
-    kept = slots[index].clone()
-    slots[index] = 0
-    try:
-        yield
-    finally:
-        slots[index] = kept
 
 
 @contextmanager
@@ -298,17 +288,3 @@ def _expecting(error: type[Exception]) -> Iterator[None]:
     except error:
         return
     raise ContractBroken("an error that was raised inside was swallowed")
-
-
-def _state(model: Model) -> dict[str, Any]:
-    """All that engram might leave behind: hooks, patched methods, modes, gradients, weights."""
-    modules = list(model.net.named_modules())
-    state: dict[str, Any] = {
-        "the hooks": [(name, len(m._forward_hooks), len(m._forward_pre_hooks)) for name, m in modules],
-        "the forward method of a block": [(name, m.__dict__.get("forward")) for name, m in modules],
-        "the training mode": [(name, m.training) for name, m in modules],
-    }
-    for name, parameter in model.net.named_parameters():
-        state[f"requires_grad of {name}"] = parameter.requires_grad
-        state[f"the weight {name}"] = parameter.detach().clone()
-    return state
