@@ -29,7 +29,7 @@ from training import sentences
 from training.pairs import minimal_pairs
 
 Figures = dict[str, Any]
-LOCATOR = IntegratedGradients(steps=8, rule="gauss")
+LOCATOR = IntegratedGradients(rule="gauss")
 SPLITS: tuple[Split, Split] = ("test", "discovery")
 
 

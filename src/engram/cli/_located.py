@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +14,44 @@ from ._show import NUMBER, TEXT, WORD, number
 if TYPE_CHECKING:
     from ..models import Model
     from ..neurons import Neuron, NeuronSet
-    from ..results import Answer, Attribution
+    from ..results import Answer, Attribution, Floats
     from ..selectors import Shared
 
 TARGET_UNITS = {"probability": "probability", "logprob": "nats", "logit": "logits", "logit_difference": "logits"}
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Is the same found when the network computes in another type?
+
+    `difference` is the largest of a score, as part of its prompt's largest; `prompts_alike` the mean Jaccard index of
+    the sets above the threshold in each prompt, `kept_alike` that of the sets kept of all prompts.
+    """
+
+    dtype: str
+    prompts: int
+    difference: float
+    prompts_alike: float
+    kept_alike: float
+
+    @classmethod
+    def of(cls, found: Sequence[Attribution], other: Sequence[Attribution], selector: Shared, dtype: str) -> Beside:
+        """What was found in both types."""
+        apart = [np.abs(a.scores - b.scores).max() / np.abs(b.scores).max() for a, b in zip(found, other, strict=True)]
+        each = [_alike(*(frozenset(selector.votes([x])) for x in both)) for both in zip(found, other, strict=True)]
+        kept = _alike(frozenset(selector.select(found)), frozenset(selector.select(other)))
+        return cls(dtype, len(found), float(max(apart)), float(np.mean(each)), kept)
+
+    def __str__(self) -> str:
+        return (
+            f"beside {self.dtype}: scores differ by up to {self.difference:.1e} of the largest; the same neurons above "
+            f"the threshold (Jaccard index): {self.prompts_alike:.3f} in a prompt (mean of {self.prompts}), "
+            f"{self.kept_alike:.3f} kept of all"
+        )
+
+
+def _alike(a: frozenset[Neuron], b: frozenset[Neuron]) -> float:
+    return len(a & b) / len(a | b) if a | b else 1.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +65,7 @@ class Located:
     selector: Shared
     votes: Mapping[Neuron, int]
     kept: NeuronSet | None
+    beside: Beside | None = None
 
     @property
     def unit(self) -> str:
@@ -44,6 +79,9 @@ class Located:
         _show.line()
         settings = {k: v for k, v in self.found[0].settings.items() if v is not None}
         _show.entries([(self.found[0].method, ", ".join(f"{k} {v}" for k, v in settings.items()))])
+        if self.beside is not None:
+            _show.line()
+            _show.line(str(self.beside))
 
     def _prompt(self) -> None:
         answer, found = self.answers[0], self.found[0]
@@ -59,10 +97,11 @@ class Located:
         if np.isnan(found.gap).all():
             _show.line(f"{found.method} promises no sum: its scores have no gap to show.")
             return
-        columns = [("layer", NUMBER), ("scores add up to", NUMBER), ("silence costs", NUMBER), ("gap", NUMBER)]
-        _show.table(
-            columns, [(f"L{x['layer']}", *(number(x[k]) for k in ("sum", "change", "gap"))) for x in _layers(found)]
-        )
+        names = {"sum": "scores add up to", "change": "silence costs", "gap": "gap", "error": "estimated error"}
+        layers = _layers(found)
+        shown = [k for k in names if layers[0][k] is not None]
+        columns = [("layer", NUMBER), *((names[k], NUMBER) for k in shown), ("points", NUMBER)]
+        _show.table(columns, [(f"L{x['layer']}", *(number(x[k]) for k in shown), x["points"] or "") for x in layers])
 
     def _fact(self) -> None:
         kept = self.kept or ()
@@ -121,10 +160,13 @@ class Located:
                 "share_of_layer": "|score| / sum of |score| over the layer",
                 "change": "target(clean) - target(layer silent at the blank): what sum must be",
                 "gap": "sum - change",
+                "error": "estimate of |sum - the sum asked for|; null where none is made",
+                "points": "where on the path the gradient was taken, both ends included",
             },
             fact=str(self.answers[0].prompt.fact) if self.kept is not None else None,
             prompts=list(self._prompts()),
             selection=None if self.kept is None else selection,
+            beside=None if self.beside is None else asdict(self.beside),
         )
 
     def _prompts(self) -> Iterator[dict[str, Any]]:
@@ -156,7 +198,14 @@ def _share(found: Attribution, neuron: Neuron) -> float:
 
 
 def _layers(found: Attribution) -> list[dict[str, Any]]:
+    def known(values: Floats | None, i: int) -> float | None:
+        return None if values is None or np.isnan(values[i]) else float(values[i])
+
     return [
-        {"layer": i, "sum": float(found.scores[i].sum(dtype=float)), "change": float(change), "gap": float(gap)}
-        for i, (change, gap) in enumerate(zip(found.change, found.gap, strict=True))
-    ]
+        {
+            "layer": i, "sum": float(scores.sum(dtype=float)), "change": float(found.change[i]),
+            "gap": float(found.gap[i]), "error": known(found.error, i),
+            "points": None if (points := known(found.points, i)) is None else int(points),
+        }
+        for i, scores in enumerate(found.scores)
+    ]  # fmt: skip

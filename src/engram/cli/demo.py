@@ -57,7 +57,7 @@ def demo(
     from ..locators import IntegratedGradients
     from . import _story, _suppressing
 
-    experiment = Suppression(IntegratedGradients(steps=8, rule="gauss"), facts=facts, known_only=True, seed=SEED)
+    experiment = Suppression(IntegratedGradients(rule="gauss"), facts=facts, known_only=True, seed=SEED)
     with _one_thread(model):
         _story.examples(model, known)
         sections = [_story.knows(model, known, seed=SEED), _story.neurons(model, known, experiment)]

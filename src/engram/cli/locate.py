@@ -27,8 +27,19 @@ class Method:
     method: Annotated[
         str, Option(help="integrated_gradients, gradient_times_activation, activation, ablation or a plug-in's.")
     ] = "integrated_gradients"
-    steps: Annotated[int | None, Option(help="Steps of the integral. [20]")] = None
-    rule: Annotated[str | None, Option(help="right, left, linspace, trapezoid, midpoint or gauss. [right]")] = None
+    steps: Annotated[
+        int | None, Option(help="Steps of the integral; with --rule gauss, left out, as many as are needed. [20]")
+    ] = None
+    rule: Annotated[
+        str | None,
+        Option(help="right, left, linspace, trapezoid, midpoint, gauss (recommended), radau or lobatto. [right]"),
+    ] = None
+    grid: Annotated[
+        str | None, Option(help="The published sums: literal, or compressed into a few points of theirs. [literal]")
+    ] = None
+    tolerance: Annotated[
+        float | None, Option(help="Error allowed where points are chosen, as part of the largest score. [0.01]")
+    ] = None
     target: Annotated[
         str | None, Option(help="probability, logprob, logit, or logit_difference (with --against). [probability]")
     ] = None
@@ -67,6 +78,9 @@ def locate(
         str, Option(help="With --data: and is kept if it does in more than this share of prompts.")
     ] = "0.7",
     best: Annotated[int, Option(min=1, help="How many neurons are shown.")] = 10,
+    beside: Annotated[
+        str | None, Option(help="Another --dtype: is the same found in it? Loads the model once more.")
+    ] = None,
     as_json: Json = False,
     options: ModelOptions,
 ) -> None:
@@ -79,6 +93,7 @@ def locate(
     engram locate "The capital of Ireland is [Y]." --answer Dublin
     engram locate gpt2 "The capital of Ireland is [Y]" --answer Dublin --method ablation
     engram locate --data shipped --relation capital --subject Ireland --share 0.5
+    engram locate --data shipped --relation capital --subject Ireland --rule gauss --dtype bfloat16 --beside float32
     """
     name = question.named()
     from .. import locators, models
@@ -92,5 +107,10 @@ def locate(
         found = locators.locate(model, prompts, by=chosen, progress=bar)
     votes = selector.votes(found) if question.data else {}
     kept = selector.select(found) if question.data else None
-    report = _located.Located(model, tuple(answers), tuple(found), best, selector, votes, kept)
+    other = None
+    if beside is not None:
+        again = replace(options, dtype=beside).load(name)
+        with progress(f"locating in {beside}") as bar:
+            other = _located.Beside.of(found, locators.locate(again, prompts, by=chosen, progress=bar), selector, beside)
+    report = _located.Located(model, tuple(answers), tuple(found), best, selector, votes, kept, other)
     report.document() if as_json else report.lines()
