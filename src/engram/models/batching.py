@@ -47,7 +47,7 @@ def prompts_within(model: Model, tokens: int, points: int = 1) -> int:
     hidden, heads, layers = value_width(model), int(getattr(model.config, "num_attention_heads", 1) or 1), model.layers
     states = model.dtype.itemsize * tokens * (len(layers) * 2 * hidden + 4 * hidden + 2 * max(model.widths))
     attention = model.dtype.itemsize * heads * tokens * tokens * 2 if _eager(model) else 0
-    ours = len(layers) * (12 * points * hidden + 24 * max(model.widths)) + 12 * int(model.config.vocab_size)
+    ours = len(layers) * (12 * points * hidden + 24 * max(model.widths)) + 24 * int(model.config.vocab_size)
     return max(1, (model.budget >> _halvings.get(model.net, 0)) // 4 // (states + attention + ours))
 
 
@@ -79,7 +79,7 @@ def in_parts(model: Model, costs: Sequence[int], work: Callable[[Sequence[int]],
     """
     done = 0
     while done < len(costs):
-        left, end = 3 * (model.budget >> _halvings.get(model.net, 0)) // 4, done
+        left, end = (model.budget >> _halvings.get(model.net, 0)) // 2, done
         while end < len(costs) and (end == done or costs[end] <= left):
             left -= costs[end]
             end += 1
