@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import engram as eg
-from engram.errors import BadSetting, UnknownName
+from engram.errors import BadSetting, UnknownName, UnsupportedModel
 from engram.locators import quadrature
 from engram.locators.integral import Variable
 from engram.locators.quadrature import between, gauss_of, interpolatory, nested
@@ -239,6 +239,19 @@ def test_bfloat16_is_near_float32_and_does_not_chase_its_own_rounding(kind):
     found = located(model, rule="gauss")
     assert 1e-5 < apart(found, exact) < 0.2
     assert np.mean([a.points for a in found]) < 8
+
+
+def test_attention_without_a_gradient_is_told(monkeypatch):
+    def without_gradient(x, *_args, **_kwargs):
+        if x.requires_grad:
+            raise NotImplementedError("this attention does not support backward on CPU")
+        return x.new_zeros(x.shape[0], x.shape[2], x.shape[1], x.shape[3]).transpose(1, 2)
+
+    model = gentle("bert")
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", without_gradient)
+    with pytest.raises(UnsupportedModel, match=r"no gradient on cpu.*attn_implementation='sdpa' or 'eager'"):
+        located(model, rule="gauss")
+    assert len(eg.locate(model, PROMPTS, by=eg.Activation())) == len(PROMPTS)
 
 
 def test_settings_that_do_not_go_together_are_refused():

@@ -18,7 +18,7 @@ from ..models.replay import Start, record, replay
 from ..presets import FROM_PRESET, fill
 from . import integral
 from .base import Locator, Scores, locators, pairs
-from .path import JointPath
+from .path import JointPath, differentiable
 from .quadrature import PUBLISHED, Nodes, quadrature
 from .targets import Target, target_of
 
@@ -121,7 +121,7 @@ def _along_neurons(
     def work(part: Sequence[int]) -> Sequence[int]:
         i = torch.as_tensor(part, device=w.device)
         here = torch.arange(len(i), device=w.device)
-        with torch.enable_grad():
+        with torch.enable_grad(), differentiable(model):
             less = ((alpha[node[i]] - 1) * w[row[i], neuron[i]]).to(w.dtype).requires_grad_()
             moved = torch.zeros(len(i), w.shape[1], dtype=w.dtype, device=w.device).index_put((here, neuron[i]), less)
             written = y[row[i]] + down.forward(moved) - down.forward(torch.zeros_like(moved[:1]))

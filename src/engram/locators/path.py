@@ -7,7 +7,8 @@ scores are one product with the value slots after the points are summed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from ..errors import UnsupportedModel
 from ..models import Model, value_slots
 from ..models.batching import in_parts, start_bytes
 from ..models.recording import Recording
@@ -54,6 +56,19 @@ class Points:
         both = [(self.alpha, more.alpha), (self.value, more.value), (self.slope, more.slope)]
         alpha, value, slope = (np.concatenate(x, -1) for x in both)
         return Points(alpha, value, slope, torch.cat([self.gradient, more.gradient], 2))
+
+
+@contextmanager
+def differentiable(model: Model) -> Iterator[None]:
+    """Within the block, a part of the network that has no gradient here is told. Raises UnsupportedModel."""
+    try:
+        yield
+    except NotImplementedError as error:
+        used = getattr(model.config, "_attn_implementation", "of its own")
+        raise UnsupportedModel(
+            f"{model.name} has no gradient on {model.device} ({error}). Its attention is {used!r}: load the network "
+            "with attn_implementation='sdpa' or 'eager', or locate with Ablation or Activation, which need none"
+        ) from error
 
 
 class JointPath:
@@ -121,7 +136,7 @@ class JointPath:
             chosen = torch.as_tensor(alpha[tuple(mine.T)], device=device)
             starts.append(Start(int(layer), rows, self._written(int(layer), rows, chosen)))
             places.append(tuple(torch.as_tensor(x, device=device) for x in mine.T))
-        with torch.enable_grad():
+        with torch.enable_grad(), differentiable(self.model):
             logits = replay(self.model, self.clean, starts, taps)
             said = self.target(logits, self.clean.batch.take(torch.cat([s.rows for s in starts])))
             slopes = torch.autograd.grad(said.sum(), [*(s.written for s in starts), *taps.values()])
