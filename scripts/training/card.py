@@ -22,12 +22,12 @@ attribution converges slowly where an activation has a kink, four with GELU, whi
 5e-5 and 8 passes silencing cost a fact 28 % and facts of other relations 2.9 %; with 1e-4 and 9 passes 25 % and 3.2 %;
 with 3e-4 and 8 passes 12 % and 0.3 %. This one lies between. The runs had been measured on the test templates, so these
 had a part in choosing the sparsity, and the effects of silencing are not wholly out of sample.""",
-    "causal": """The settings were chosen on small runs over eight of the relations, by accuracy in the discovery
-templates and by the effect of silencing there. Whole runs followed: three with ReLU (the first had too few plain
-sentences, agreement 83 %; in the second, with a sparsity of 0.0035 and 6 passes, silencing a fact's neurons cost it only
-7.5 %), and then this one, which differs from the third in its activation function alone: with GELU the integral of an
-attribution converges fast. The runs had been measured on the test templates as well, so these had a part in lowering
-the sparsity, and the effect of silencing is not wholly out of sample.""",
+    "causal": """The settings were chosen on small runs over eight of the relations, by accuracy in
+the discovery templates and by the effect of silencing there. Whole runs followed: three with ReLU (the first had
+too few plain sentences, agreement 83 %; in the second, with a sparsity of 0.0035 and 6 passes, silencing a fact's
+neurons cost it only 7.5 %), and then this one, which differs from the third in its activation function alone: with
+GELU the integral of an attribution converges fast. The runs had been measured on the test templates as well, so
+these had a part in lowering the sparsity, and the effect of silencing is not wholly out of sample.""",
 }
 """How the settings were chosen."""
 
@@ -191,7 +191,8 @@ def _method(recipe: Recipe, found: dict[str, Any], by: Suppression) -> str:
     shares = [float(Fraction(share)) for share in found["shares"].values()]
     return f"""* **Found** in the discovery templates, by `{measure.LOCATOR!r}`:
   integrated gradients of P(answer) along the joint path of each layer's FFN activations at {at},
-  by the rule `{measure.LOCATOR.rule}` with {measure.LOCATOR.steps} nodes.
+  by the rule `{measure.LOCATOR.rule}`, as many points in each layer as a tolerance of
+  {measure.LOCATOR.tolerance:g} needs.
 * **Chosen** by `{by.selector!r}`:
   a neuron counts in a prompt if it scores {above} {by.selector.threshold:g} of the prompt's highest score, and is the
   fact's if it counts in {often} a share of its discovery prompts. The share is searched for each relation, from
