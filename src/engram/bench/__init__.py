@@ -1,5 +1,14 @@
-"""Speed, as ratios: both sides in one process, in turn, on the same rows, and checked to say the same."""
+"""Speed, as ratios: all sides in one process, in turn, on the same prompts, and checked to say the same."""
 
-from .attribution import AttributionBench, bench_attribution
+from .accuracy import Accuracy, Apart
+from .attribution import PEERS
+from .least import Sizes, least
+from .measure import bench_attribution
+from .results import AttributionBench, Side, ratios
+from .trained import AccuracyBench, bench_accuracy
+from .variants import VARIANTS, Variant
 
-__all__ = ["AttributionBench", "bench_attribution"]
+__all__ = [
+    "PEERS", "VARIANTS", "Accuracy", "AccuracyBench", "Apart", "AttributionBench", "Side", "Sizes", "Variant",
+    "bench_accuracy", "bench_attribution", "least", "ratios",
+]  # fmt: skip

@@ -1,140 +1,144 @@
-"""How much faster is the engine than the straightforward loop, and does it say the same?"""
+"""Attribution as one writes it without the engine: two loops over prompts and layers, to be measured against.
+
+Both take one prompt and one layer at a time, scale all neurons of the layer together at the asked position, and send
+all points of the grid through the whole network as one batch. Their sum is the one most widely used: m equidistant
+points with both ends in, each weighted 1/m. A neuron is what it is everywhere here, an input of the FFN's second map.
+"""
 
 from __future__ import annotations
 
-import platform
-import statistics
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-import numpy as np
 import torch
+from torch import Tensor, nn
 
-from ..errors import BadSetting
 from ..facts import Prompt
-from ..locators import IntegratedGradients, locate, quadrature
+from ..locators import quadrature
 from ..models import Model, hooks
-from ..models.questions import Batch
-from ..results import Floats
-from .shapes import network
+from ..models.questions import Row
+
+RULE, STEPS = "linspace", 20
+Peer = Callable[[Model, Sequence[Prompt]], list[Tensor]]  # the scores of each prompt, [layer, neuron]
 
 
-@dataclass(frozen=True, slots=True)
-class AttributionBench:
-    """Medians of interleaved runs in one process, seconds per prompt; `ratio` is straightforward / engine."""
+def straightforward(model: Model, prompts: Sequence[Prompt], *, rule: str = RULE, steps: int = STEPS) -> list[Tensor]:
+    """The loop written well: parameters frozen, one clean pass a prompt, the vocabulary at the asked position only.
 
-    shape: str
-    prompts: int
-    tokens: int
-    rule: str
-    steps: int
-    runs: int
-    engine: tuple[float, ...]
-    straightforward: tuple[float, ...]
-    difference: float
-    threads: int
-    torch: str
-    machine: str
-
-    @property
-    def ratios(self) -> list[float]:
-        """One per run."""
-        return [s / e for s, e in zip(self.straightforward, self.engine, strict=True)]
-
-    @property
-    def ratio(self) -> float:
-        """The median of the runs' ratios."""
-        return statistics.median(self.ratios)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return {**asdict(self), "ratio": self.ratio, "ratios": self.ratios}
-
-
-def bench_attribution(
-    shape: str = "bert-base",
-    *,
-    prompts: int = 9,
-    tokens: int = 12,
-    steps: int = 20,
-    rule: str = "right",
-    runs: int = 3,
-    progress: Callable[[int, int], None] | None = None,
-) -> AttributionBench:
-    """Engine and straightforward loop in turn, on the same random network and prompts of `tokens` tokens.
-
-    `difference` is the largest difference of their scores relative to the largest score.
-    Raises BadSetting, UnknownName.
-    """
-    if min(prompts, runs, steps) < 1 or tokens < 4:
-        raise BadSetting("a benchmark takes at least 1 prompt, run and step, and 4 tokens")
-    model = network(shape)
-    questions = _questions(model, prompts, tokens)
-    by = IntegratedGradients(steps=steps, rule=rule)
-    engine, plain, difference = [], [], 0.0
-    locate(model, questions[:1], by=IntegratedGradients(steps=2))  # the first pass of a process is not typical
-    for run in range(runs):
-        begin = time.perf_counter()
-        ours = [a.dense() for a in locate(model, questions, by=by)]
-        middle = time.perf_counter()
-        theirs = straightforward(model, questions, steps=steps, rule=rule)
-        end = time.perf_counter()
-        engine.append((middle - begin) / prompts)
-        plain.append((end - middle) / prompts)
-        largest = max(float(np.abs(t).max()) for t in theirs)
-        apart = max(float(np.abs(o - t).max()) for o, t in zip(ours, theirs, strict=True))
-        difference = max(difference, apart / largest)
-        if progress is not None:
-            progress(run + 1, runs)
-    return AttributionBench(
-        shape, prompts, tokens, rule, steps, runs, tuple(engine), tuple(plain), difference,
-        torch.get_num_threads(), torch.__version__, platform.processor() or platform.machine(),
-    )  # fmt: skip
-
-
-def straightforward(model: Model, prompts: Sequence[Prompt], *, steps: int, rule: str) -> list[Floats]:
-    """The loop as one would write it: a prompt and a layer at a time, every pass through the whole network.
-
-    Parameters are frozen and the grid is one batch; the vocabulary is computed at every position, as the network does.
+    Every layer's points still go through the whole network, for to start further up takes more than a loop.
     """
     nodes, weights = quadrature(rule, steps)
+    found = []
     with hooks.quiet(model.net):
-        return [np.stack([_layer(model, p, n, nodes, weights) for n in range(len(model.layers))]) for p in prompts]
+        for prompt in prompts:
+            row, ids = _row(model, prompt)
+            downs = [layer.down for layer in model.layers]
+            with torch.no_grad(), _at(model.head, row.at), _reading(downs, row.at) as neurons:
+                model.net(input_ids=ids, **_uncached(model))
+            scores = []
+            for layer, w in zip(model.layers, neurons, strict=True):
+                scaled = (_tensor(nodes, w)[:, None] * w).requires_grad_()
+                with _putting(layer.down, row.at, scaled), _at(model.head, row.at):
+                    logits = model.net(input_ids=ids.expand(len(nodes), -1), **_uncached(model)).logits
+                (slope,) = torch.autograd.grad(_said(logits[:, 0], row), scaled)
+                scores.append(w * (slope * _tensor(weights, w)[:, None]).sum(0))
+            found.append(torch.stack(scores))
+    return found
 
 
-def _layer(model: Model, prompt: Prompt, layer: int, nodes: Floats, weights: Floats) -> Floats:
+def replication(model: Model, prompts: Sequence[Prompt], *, steps: int = STEPS) -> list[Tensor]:
+    """The calls of the replication that most people use (EleutherAI's knowledge-neurons), in our own words.
+
+    For each layer one clean pass to read its neurons, then one batch of all points, forwards and backwards: 24 calls
+    and 252 sequences a prompt at 12 layers and 20 steps. Parameters ask for gradients, so autograd follows everything,
+    and the vocabulary is computed at every position. What it does at GPT-2's other neuron (before the activation
+    function) costs the same.
+    """
+    found = []
+    with _wanting(model.net):
+        for prompt in prompts:
+            row, ids = _row(model, prompt)
+            scores = []
+            for layer in model.layers:
+                with _reading([layer.down], row.at) as neurons:
+                    model.net(input_ids=ids)
+                (w,) = neurons
+                scaled = (torch.linspace(0, 1, steps, device=w.device, dtype=w.dtype)[:, None] * w).requires_grad_()
+                with _putting(layer.down, row.at, scaled):
+                    logits = model.net(input_ids=ids.repeat(steps, 1)).logits
+                (slope,) = torch.autograd.grad(_said(logits[:, row.at], row), scaled)
+                scores.append(w * slope.sum(0) / steps)
+            found.append(torch.stack(scores))
+    return found
+
+
+PEERS: dict[str, Peer] = {"straightforward": straightforward, "replication": replication}
+
+
+def _row(model: Model, prompt: Prompt) -> tuple[Row, Tensor]:
+    """The one row that asks for the answer, and its tokens. [1, token]"""
     (row,) = model.rows(prompt)
-    batch = Batch.of([row], model.device)
-    down, at = model.layers[layer].down, int(batch.answered_at[0])
-    seen: list[torch.Tensor] = []
-    handle = down.register_forward_pre_hook(lambda _m, args: seen.append(args[0][0, at].detach().clone()))
-    with torch.no_grad():
-        model.net(**batch.inputs)
-    handle.remove()
-    scaled = (torch.tensor(nodes, dtype=torch.float32)[:, None] * seen[0]).requires_grad_()
+    return row, torch.tensor([row.ids], device=model.device)
 
-    def put(_m: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+
+def _said(logits: Tensor, row: Row) -> Tensor:
+    return logits.float().softmax(-1)[:, row.target].sum()
+
+
+def _uncached(model: Model) -> dict[str, bool]:
+    return {"use_cache": False} if model.blank_last else {}
+
+
+def _tensor(values: object, like: Tensor) -> Tensor:
+    return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+
+
+@contextmanager
+def _wanting(net: nn.Module) -> Iterator[None]:
+    """Within the block every parameter asks for a gradient, as in a network that was just loaded."""
+    frozen = [p for p in net.parameters() if not p.requires_grad]
+    try:
+        for p in frozen:
+            p.requires_grad_(True)
+        yield
+    finally:
+        for p in frozen:
+            p.requires_grad_(False)
+
+
+@contextmanager
+def _reading(downs: Sequence[nn.Module], at: int) -> Iterator[list[Tensor]]:
+    """Within the block: what enters these maps at a position of the first row, in the order in which they run."""
+    seen: list[Tensor] = []
+    handles = [d.register_forward_pre_hook(lambda _m, args: seen.append(args[0][0, at].detach())) for d in downs]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _putting(down: nn.Module, at: int, scaled: Tensor) -> Iterator[None]:
+    """Within the block this map sees `scaled` [row, neuron] at a position."""
+
+    def put(_m: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         x = args[0].clone()
         x[:, at] = scaled
         return (x, *args[1:])
 
     handle = down.register_forward_pre_hook(put)
-    inputs = Batch.of([row] * len(nodes), model.device).inputs
-    said = model.net(**inputs).logits[:, at].softmax(-1)[:, row.target]
-    handle.remove()
-    (slope,) = torch.autograd.grad(said.sum(), scaled)
-    return (seen[0] * (slope * torch.tensor(weights, dtype=torch.float32)[:, None]).sum(0)).numpy()
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
-def _questions(model: Model, prompts: int, tokens: int) -> list[Prompt]:
-    """Prompts of random words, of exactly so many tokens as the network reads them."""
-    rng = np.random.default_rng(0)
-    words = tokens - 3 if not model.blank_last else tokens
-    texts = []
-    for _ in range(prompts):
-        chosen = [f"w{i}" for i in rng.integers(0, 10_000, words)]
-        blank = words - 1 if model.blank_last else words // 2
-        texts.append(" ".join([*chosen[: blank + model.blank_last], "[Y]", *chosen[blank + model.blank_last :]]))
-    return [Prompt(t, f"w{rng.integers(0, 10_000)}") for t in texts]
+@contextmanager
+def _at(head: nn.Module, at: int) -> Iterator[None]:
+    """Within the block the head computes one position only. (Of a view, torch would multiply row by row.)"""
+    handle = head.register_forward_pre_hook(lambda _m, args: (args[0][:, at : at + 1].contiguous(), *args[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()

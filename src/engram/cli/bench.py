@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import statistics
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
 
 from . import _show
-from ._options import Json
+from ._options import Json, bytes_of
 from ._show import NUMBER, WORD
+
+if TYPE_CHECKING:
+    from ..bench import Apart, AttributionBench, Side
+
+UNITS = {
+    "seconds": "seconds per prompt, each run", "median": "seconds per prompt",
+    "prompts": "of a side: how many prompts it was timed on",
+    "memory": "bytes at the peak, above what was in use before (the weights among it); null: cannot be read here",
+    "flops": "floating-point operations of the matrix products of one prompt",
+    "least": "the fewest that its points can cost; null: not known",
+    "ratios": "how many times as fast as the peer, in each run",
+    "accuracy": "largest difference of a score, of the prompt's largest score, the worst and the median prompt; "
+    "sets: Jaccard index of the neurons above 0.2 of the peak, mean over prompts",
+}  # fmt: skip
+REFERENCES = ("published sum", "integral", "same rule, float32")
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    benches = typer.Typer(help="Measure speed, as a ratio of two ways that say the same.", no_args_is_help=True)
+    benches = typer.Typer(help="Measure speed, as a ratio of ways that say the same.", no_args_is_help=True)
     benches.command("attribution")(attribution)
     app.add_typer(benches, name="bench")
 
@@ -23,47 +38,98 @@ def register(app: typer.Typer) -> None:
 def attribution(
     *,
     shape: Annotated[
-        str, Option(help="bert-base, bert-tiny, gpt2 or gpt2-tiny: random weights, nothing is loaded.")
+        str,
+        Option(help="bert-tiny, -base or -large, gpt2-tiny, gpt2 or gpt2-medium: random weights, nothing is loaded."),
     ] = "bert-base",
-    prompts: Annotated[int, Option(min=1, help="How many prompts.")] = 9,
-    tokens: Annotated[int, Option(min=4, help="Tokens of each.")] = 12,
-    runs: Annotated[int, Option(min=1, help="How often both sides take their turn.")] = 3,
-    steps: Annotated[int, Option(min=1, help="Steps of the integral.")] = 20,
-    rule: Annotated[str, Option(help="right, left, linspace, trapezoid, midpoint or gauss.")] = "right",
+    prompts: Annotated[int, Option(min=1, help="How many prompts.")] = 1,
+    tokens: Annotated[int, Option(min=4, help="Tokens of each.")] = 14,
+    runs: Annotated[int, Option(min=1, help="How often all sides take their turn.")] = 3,
+    against: Annotated[
+        list[str] | None, Option(help="straightforward or replication; may be given twice. [both]")
+    ] = None,
+    variant: Annotated[
+        list[str] | None, Option(help="Of the engine, such as 'gauss 6'; may be given several times. [all]")
+    ] = None,
+    dtype: Annotated[str, Option(help="Of variants that do not say theirs: float32, bfloat16, float16.")] = "float32",
+    device: Annotated[str, Option(help="Such as cpu or cuda.")] = "cpu",
+    few: Annotated[int, Option(min=1, help="On how many of the prompts those are timed that take one at a time.")] = 2,
+    budget: Annotated[str, Option(help="Memory that a batch of the engine may take, beside the weights.")] = "1GiB",
     as_json: Json = False,
 ) -> None:
-    """How much faster is attribution here than the straightforward loop, and does it say the same?
+    """How much faster is attribution here than the loops one writes without it, and does it say the same?
 
-    The loop takes a prompt and a layer at a time and runs the whole network; its parameters are frozen and its grid
-    is one batch, as here. Both sides take turns in one process.
+    straightforward: a prompt and a layer at a time through the whole network, parameters frozen, all points of the
+    grid in one batch. replication: the calls of the program that most people use. All sides take turns in one process.
 
     \b
     engram bench attribution
-    engram bench attribution --shape gpt2 --runs 5
+    engram bench attribution --shape gpt2 --prompts 9 --variant literal --against replication
     """
-    from ..bench import bench_attribution
+    from ..bench import PEERS, bench_attribution
 
     with _show.progress("measuring") as bar:
         found = bench_attribution(
-            shape, prompts=prompts, tokens=tokens, runs=runs, steps=steps, rule=rule, progress=bar
+            shape, prompts=prompts, tokens=tokens, runs=runs, against=against or PEERS, variants=variant,
+            dtype=dtype, device=device, few=few, budget=bytes_of(budget), progress=bar,
         )  # fmt: skip
-    from ._suppressing import versions
-
-    made = versions()
     if as_json:
-        units = {"engine": "seconds per prompt, each run", "straightforward": "seconds per prompt, each run",
-                 "ratio": "median over runs of straightforward / engine",
-                 "difference": "largest, of the largest score"}  # fmt: skip
-        _show.document("bench", what="attribution", units=units, **{**found.to_dict(), "versions": made})
+        _show.document("bench", what="attribution", units=UNITS, **found.to_dict())
         return
+    asked = f"{prompts} {'prompt' if prompts == 1 else 'prompts'} of {tokens} tokens"
+    _show.line(f"{shape}, {found.layers} layers, random weights; {asked}; {runs} runs, all sides in turn")
+    for part in (_costs, _ratios, _differences, _sets):
+        _show.line()
+        part(found)
+    _show.line()
+    made = {**found.machine, **found.versions}
+    _show.line(", ".join(f"{k} {v}" for k, v in made.items()))
+
+
+def _costs(found: AttributionBench) -> None:
+    columns = [
+        ("", WORD), ("", WORD), ("s/prompt", NUMBER), ("fastest", NUMBER), ("slowest", NUMBER), ("prompts", NUMBER),
+        ("memory (MiB)", NUMBER), ("GFLOP/prompt", NUMBER), ("of the least work", NUMBER),
+    ]  # fmt: skip
+    rows = [
+        (
+            s.name, s.what, *(f"{f(s.seconds):.4f}" for f in (statistics.median, min, max)), s.prompts,
+            "-" if s.memory is None else f"{s.memory / 2**20:.0f}", f"{s.flops / 1e9:.2f}",
+            "-" if s.least is None else f"{s.flops / s.least:.2f}",
+        )
+        for s in found.sides
+    ]  # fmt: skip
+    _show.table(columns, rows)
+
+
+def _ratios(found: AttributionBench) -> None:
+    from ..bench import ratios
+
+    def told(each: list[float]) -> str:
+        return f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})"
+
+    columns = [("times as fast as", WORD), *((p.name, NUMBER) for p in found.peers)]
+    _show.table(columns, [(e.name, *(told(ratios(p, e)) for p in found.peers)) for e in found.engines])
+
+
+def _differences(found: AttributionBench) -> None:
+    columns = [("largest difference from", WORD), *((name, NUMBER) for name in REFERENCES)]
+    _show.table(columns, [(s.name, *(_told(x.worst if x else None) for x in _against(s))) for s in found.sides])
+
+
+def _sets(found: AttributionBench) -> None:
+    columns = [("same neurons above 0.2 as", WORD), *((name, NUMBER) for name in REFERENCES)]
+    _show.table(columns, [(s.name, *(_told(x.sets if x else None) for x in _against(s))) for s in found.sides])
+    _show.line()
+    n, first = found.sides[0].accuracy.prompts, found.sides[0].name
     _show.line(
-        f"{shape}, random weights, {prompts} prompts of {tokens} tokens, rule {rule}, {steps} steps, {runs} runs"
+        f"Differences are parts of the largest score, worst of {n} prompts; sameness is Jaccard's index, their mean. "
+        f"The published sum is that of {first}; the integral has {found.points} Gauss points."
     )
-    _show.line()
-    sides = (("engine", found.engine), ("straightforward loop", found.straightforward))
-    columns = [("", WORD), ("median seconds per prompt", NUMBER), ("least", NUMBER), ("most", NUMBER)]
-    _show.table(columns, [(name, *(f"{f(s):.4f}" for f in (statistics.median, min, max))) for name, s in sides])
-    _show.line()
-    _show.line(f"ratio {found.ratio:.2f} (from {min(found.ratios):.2f} to {max(found.ratios):.2f} over {runs} runs)")
-    _show.line(f"largest difference of a score: {found.difference:.1e} of the largest score")
-    _show.line(f"{found.threads} threads, {found.machine}; " + ", ".join(f"{k} {v}" for k, v in made.items()))
+
+
+def _against(side: Side) -> tuple[Apart | None, ...]:
+    return side.accuracy.published, side.accuracy.integral, side.accuracy.rounding
+
+
+def _told(x: float | None) -> str:
+    return "-" if x is None else _show.number(x)
