@@ -185,11 +185,17 @@ def test_where_no_few_points_will_do_the_error_says_so_or_is_small(kind):
         assert (a.error[wrong] > 0.01 * np.abs(a.dense()).max()).all()
 
 
-@pytest.mark.parametrize("kind", SMOOTH)
-def test_adaptive_scores_do_not_depend_on_the_company(kind):
-    model = gentle(kind)
-    together = located(model, rule="gauss")
-    alone = [eg.locate(model, p, by=eg.IntegratedGradients(rule="gauss"))[0] for p in PROMPTS]
+@pytest.mark.parametrize("value_slots", [1.0, 30.0])
+@pytest.mark.parametrize("kind", [*SMOOTH, "opt"])
+def test_adaptive_scores_do_not_depend_on_the_company(kind, value_slots):
+    net, tokenizer = tiny(kind)
+    model = eg.load(net.double(), tokenizer)
+    with torch.no_grad():
+        for layer in model.layers:
+            layer.down.weight.mul_(value_slots)
+    by = eg.IntegratedGradients(rule="gauss", tolerance=1e-4)
+    together = eg.locate(model, PROMPTS, by=by)
+    alone = [eg.locate(model, p, by=by)[0] for p in PROMPTS]
     assert apart(together, alone) < 1e-6
     assert all((a.points == b.points).all() for a, b in zip(together, alone, strict=True))
 

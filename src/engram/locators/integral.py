@@ -82,7 +82,7 @@ def adaptive(path: JointPath, tolerance: float) -> Scores:
     points = path.points(variable.alpha(every[None, None]), _member(rung, every))
     weight: Floats = np.zeros(points.alpha.shape)
     error: Floats = np.full(path.shape, np.inf)
-    open_ = np.ones(path.shape, bool)
+    open_, beyond = np.ones(path.shape, bool), np.zeros(path.shape, bool)
     speed = variable.speed(points.alpha)
     while True:
         for i in np.unique(rung[open_]):
@@ -93,12 +93,13 @@ def adaptive(path: JointPath, tolerance: float) -> Scores:
             weight = np.where(here[..., None], new, weight)
             error = np.where(here, _mismatch(points.take(columns), speed[..., columns], between(x)), error)
         open_ = open_ & (error > _allowed(path, points, scores := path.scores(points, weight), tolerance))
+        beyond = beyond | (open_ & (rung == len(LADDER) - 1))
+        open_ = open_ & ~beyond
         if not open_.any():
-            return _scores(points, scores, error)
-        if (rung[open_] == len(LADDER) - 1).any():
-            return _last(path, variable, points, weight, error, open_)
+            break
         rung = np.where(open_, np.maximum(rung + 1, 2), rung)
         path.know(points, _member(rung, every) & open_[..., None])
+    return _last(path, variable, points, weight, error, beyond) if beyond.any() else _scores(points, scores, error)
 
 
 def _member(rung: NDArray[np.intp], every: Nodes) -> NDArray[np.bool_]:
