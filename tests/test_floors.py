@@ -16,10 +16,10 @@ HOME = Path(__file__).resolve().parent.parent / "src" / "engram"
 
 FLOORS = (  # those of floor 0 may import each other, those of one higher floor may not
     ("errors", "facts", "neurons", "presets", "registry", "results"),
-    ("data", "metrics", "models", "selectors"),
+    ("data", "metrics", "models", "selectors", "store"),
     ("interventions", "locators"),
     ("experiments",),
-    ("report",),
+    ("report", "runs"),
     ("bench", "cli", "testing"),
 )
 RANK = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
@@ -35,6 +35,7 @@ FREE_OF_TORCH = (
     "selectors",
     "metrics",
     "report",
+    "store",
     "cli",
 )
 BY_COMPUTED_NAME = {"__init__", "registry", "models.family", "cli._app"}  # lazy names, and files found by looking

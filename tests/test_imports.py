@@ -15,7 +15,7 @@ import pytest
 import engram as eg
 
 SRC = Path(eg.__file__).resolve().parent.parent
-PARTS = ("errors", "facts", "neurons", "results", "registry", "data", "selectors", "metrics", "report", "cli")
+PARTS = ("errors", "facts", "neurons", "results", "registry", "data", "selectors", "metrics", "store", "report", "cli")
 
 ALL_FILES = """
 import importlib, pkgutil, sys

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from .models import Model, ask, holding, load
     from .neurons import Neuron, NeuronSet
     from .results import Answer, Attribution, Report, Score
+    from .runs import run
     from .selectors import Chance, Exclusive, Shared, Top, search_share, select
+    from .store import Run, open_run
 
 _HOME = {
     "facts": ("Fact", "FactSet", "Prompt", "Relation", "Rewrite"),
@@ -29,7 +31,9 @@ _HOME = {
     "models": ("Model", "ask", "holding", "load"),
     "neurons": ("Neuron", "NeuronSet"),
     "results": ("Answer", "Attribution", "Report", "Score"),
+    "runs": ("run",),
     "selectors": ("Chance", "Exclusive", "Shared", "Top", "search_share", "select"),
+    "store": ("Run", "open_run"),
 }
 _MODULE = {name: home for home, names in _HOME.items() for name in names}
 _PACKAGES = ("data", "errors", "experiments", "testing")

@@ -16,6 +16,7 @@
     + AnswerNotWritable    (the tokenizer cannot write the answer)
     + PromptTooLong        (more tokens than the network has positions)
   x BelowFloor             (scores below the stored floor were asked for)
+  x OtherRun               (a folder holds a run that differs from the one asked for: says in what)
 
 `except EngramError` catches what engram raises on purpose, and nothing else. Anything else is a bug in engram
 (or in what lies below it), and worth a report.
@@ -118,3 +119,7 @@ class PromptTooLong(UnaskablePrompt):
 
 class BelowFloor(EngramError, ValueError):
     """Scores below the floor were not kept; nothing can be said about them."""
+
+
+class OtherRun(EngramError, ValueError):
+    """A folder holds a run that was made with something else; the two cannot be one."""

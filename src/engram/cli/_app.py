@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
-from ..errors import BadSetting, BadTemplate, EngramError, UnaskablePrompt, UnknownName
+from ..errors import BadSetting, BadTemplate, EngramError, OtherRun, UnaskablePrompt, UnknownName
 
 SPELT = {  # what an error advises in Python, and how it is said here
     "trust_remote_code=True": "--trust-remote-code",
@@ -19,7 +19,13 @@ SPELT = {  # what an error advises in Python, and how it is said here
     "dtype='float32'": "--dtype float32",
     "Prompt(..., against=...)": "--against",
 }
-MISUSE = (UnknownName, BadSetting, UnaskablePrompt, BadTemplate)  # what the user wrote; the rest is what happened
+MISUSE = (
+    UnknownName,
+    BadSetting,
+    UnaskablePrompt,
+    BadTemplate,
+    OtherRun,
+)  # what the user wrote; the rest is what happened
 
 
 def application() -> typer.Typer:

@@ -111,6 +111,7 @@ def locate(
     if beside is not None:
         again = replace(options, dtype=beside).load(name)
         with progress(f"locating in {beside}") as bar:
-            other = _located.Beside.of(found, locators.locate(again, prompts, by=chosen, progress=bar), selector, beside)
+            same = locators.locate(again, prompts, by=chosen, progress=bar)
+        other = _located.Beside.of(found, same, selector, beside)
     report = _located.Located(model, tuple(answers), tuple(found), best, selector, votes, kept, other)
     report.document() if as_json else report.lines()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
 
+from ..errors import BadSetting
 from . import _show
 from ._options import Json, ModelOptions, spread
 from .locate import Method
@@ -62,10 +64,32 @@ class Output:
             report.free(self.out, KIND, force=self.force)
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the work is done, and by how many."""
+
+    on: Annotated[str, Option(help="serial: in this process; processes: in several of this machine.")] = "serial"
+    workers: Annotated[int, Option(min=1, help="With --on processes: how many, each with a model of its own.")] = 1
+    threads: Annotated[int, Option(min=1, help="Of each process. The last bits of sums depend on it.")] = 1
+    retry: Annotated[bool, Option("--retry", help="Try again what was given up because its workers ended.")] = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Which facts of a data set are asked, and what is kept of their scores."""
+
+    limit: Annotated[int | None, Option(min=1, help="The first so many facts.")] = None
+    sample: Annotated[int | None, Option(min=1, help="So many facts, of each relation its part, by --seed.")] = None
+    seed: Annotated[int, Option(min=0, help="Of the sample.")] = 0
+    floor: Annotated[float, Option(help="Scores of at least this part of a prompt's largest are kept.")] = 0.1
+    shard: Annotated[int, Option(min=1, help="Facts that are done and stored together.")] = 32
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     experiments = typer.Typer(help="Run a whole experiment, and write its report.", no_args_is_help=True)
     experiments.command("suppression")(spread(suppression))
+    experiments.command("attribution")(spread(attribution))
     app.add_typer(experiments, name="run")
 
 
@@ -116,3 +140,53 @@ def suppression(
     _suppressing.notes(found)
     if output.out is not None:
         _show.line(f"written: {output.out / _suppressing.REPORT}")
+
+
+def attribution(
+    *,
+    out: Annotated[Path, Option("--out", "-o", help="The run's folder: a new one, or one to go on with.")],
+    data: Annotated[str, Option("--data", "-d", help="A data set: name or path.")] = "shipped",
+    relation: Annotated[
+        list[str] | None, Option("--relation", "-r", help="Only this relation, by id or name; may be given again.")
+    ] = None,
+    facts: Facts,
+    method: Method,
+    places: Places,
+    as_json: Json = False,
+    options: ModelOptions,
+) -> None:
+    """The scores of all prompts of a data set, kept in a folder that survives.
+
+    Stop it or kill it, and run it again: it goes on where it was. Run it several times at once, on machines that
+    share the disk: they share the work. `engram select` finds neurons in what was kept, `engram verify` checks it.
+
+    \b
+    engram run attribution --limit 64 --rule gauss --out runs/first
+    engram run attribution --model gpt2 --data pararel --sample 1000 --on processes --workers 2 --out runs/gpt2
+    """
+    from .. import data as home
+    from ..experiments import Attributions
+    from ..runs import run
+    from . import _running
+
+    experiment = Attributions(
+        method.locator(), floor=facts.floor, limit=facts.limit, sample=facts.sample, seed=facts.seed, shard=facts.shard
+    )
+    known = home.read(data)
+    if relation:
+        known = known.only(list(dict.fromkeys(known.relation(r).id for r in relation)))
+    where: Any = places.on
+    with _running.meter("locating") as show:
+        done = run(
+            experiment, known, options.load, out=out, on=where, workers=places.workers, threads=places.threads,
+            retry=places.retry, progress=show,
+        )  # fmt: skip
+    report = None
+    with suppress(BadSetting):  # nothing that can be asked is a result too
+        report = experiment.summary(done.results())
+    if as_json:
+        _show.document("run", experiment="attribution", **_running.document(done, report))
+    else:
+        _running.lines(done, report)
+    if not done.complete:
+        raise typer.Exit(1)

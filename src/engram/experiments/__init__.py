@@ -1,6 +1,7 @@
 """One file = one published or new experiment: `cases`, `run`, `summary`."""
 
+from .attribution import Attributions
 from .base import Experiment, experiments
 from .suppression import Suppression
 
-__all__ = ["Experiment", "Suppression", "experiments"]
+__all__ = ["Attributions", "Experiment", "Suppression", "experiments"]

@@ -30,6 +30,10 @@ class Experiment(ABC):
         """One case. What cannot be asked is left out and listed under `skipped` with its reason."""
 
     @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the numbers, as plain values."""
+
+    @abstractmethod
     def summary(self, results: Iterable[Result]) -> Report:
         """All cases together. Needs no model."""
 
