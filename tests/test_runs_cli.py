@@ -45,7 +45,7 @@ def test_a_run_that_is_whole_is_told_again_and_another_is_refused(run: Path) -> 
     assert again.exit_code == 0
     assert f"written: {run}" in again.stdout
     other = engram("run", "attribution", *CHOICE, "--floor", 0.2, "--out", run)
-    assert (other.exit_code, other.stdout) == (1, "")
+    assert (other.exit_code, other.stdout) == (2, "")
     assert other.stderr.count("\n") == 1
     assert "settings.floor is 0.1 there, and would be 0.2" in other.stderr
 
