@@ -156,6 +156,6 @@ def test_the_demo_says_so_where_an_aim_is_missed(short, tmp_path, monkeypatch) -
     monkeypatch.setattr(
         eg.experiments.suppression, "Scaled", lambda neurons, _by: eg.interventions.Scaled(neurons, 1.0)
     )
-    shown = engram("demo", "--out", tmp_path / "out", "--facts", 2).stdout
+    shown = engram("demo", "--out", tmp_path / "out", "--facts", 6).stdout
     assert "not met  without its own neurons, P(answer) falls by 15 % or more: 0.0 [0.0, 0.0] %" in shown
     assert "met      without as many random neurons" in shown
