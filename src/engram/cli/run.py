@@ -65,6 +65,16 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Which data set, and which of its relations."""
+
+    data: Annotated[str, Option("--data", "-d", help="A data set: name or path.")] = "shipped"
+    relation: Annotated[
+        list[str] | None, Option("--relation", "-r", help="Only this relation, by id or name; may be given again.")
+    ] = None
+
+
+@dataclass(frozen=True)
 class Places:
     """Where the work is done, and by how many."""
 
@@ -95,10 +105,7 @@ def register(app: typer.Typer) -> None:
 
 def suppression(
     *,
-    data: Annotated[str, Option("--data", "-d", help="A data set: name or path.")] = "shipped",
-    relation: Annotated[
-        list[str] | None, Option("--relation", "-r", help="Only this relation, by id or name; may be given again.")
-    ] = None,
+    source: Source,
     settings: Settings,
     method: Method,
     output: Output,
@@ -118,8 +125,8 @@ def suppression(
     from .. import data as home
     from . import _suppressing
 
-    known = home.read(data)
-    wanted = {known.relation(r).id for r in relation or ()}
+    known = home.read(source.data)
+    wanted = {known.relation(r).id for r in source.relation or ()}
     experiment = settings.experiment(method)
     model = options.load()
     cases = [c for c in experiment.cases(known) if not wanted or c["relation"] in wanted]
@@ -145,10 +152,7 @@ def suppression(
 def attribution(
     *,
     out: Annotated[Path, Option("--out", "-o", help="The run's folder: a new one, or one to go on with.")],
-    data: Annotated[str, Option("--data", "-d", help="A data set: name or path.")] = "shipped",
-    relation: Annotated[
-        list[str] | None, Option("--relation", "-r", help="Only this relation, by id or name; may be given again.")
-    ] = None,
+    source: Source,
     facts: Facts,
     method: Method,
     places: Places,
@@ -172,9 +176,9 @@ def attribution(
     experiment = Attributions(
         method.locator(), floor=facts.floor, limit=facts.limit, sample=facts.sample, seed=facts.seed, shard=facts.shard
     )
-    known = home.read(data)
-    if relation:
-        known = known.only(list(dict.fromkeys(known.relation(r).id for r in relation)))
+    known = home.read(source.data)
+    if source.relation:
+        known = known.only(list(dict.fromkeys(known.relation(r).id for r in source.relation)))
     where: Any = places.on
     with _running.meter("locating") as show:
         done = run(

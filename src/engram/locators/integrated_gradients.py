@@ -42,13 +42,14 @@ class IntegratedGradients(Locator):
     values: dear (every neuron × every node is a row), and in the limit equal to `Ablation`.
 
     `rule` and `steps` are those of `quadrature`. **Recommended** is `rule="gauss"` without `steps`: as many nodes in
-    each layer as bring the error below `tolerance` of the prompt's largest score (4, 7 or 13 points, nested, or 32), in
-    a variable that is smooth where the FFN is large beside the residual; it is several times faster than the published
-    grids, and exact where they are not. `preset` names a published choice: "paper" (right, 20), "hunter" (the released
-    code: left, 20), "eleuther" (linspace, 20). `grid="compressed"` computes the sum over the rule's grid from the few
-    points of its own Gauss rule, to within `tolerance`, and where that fails literally. `Attribution.error` has the
-    estimates. `target`: probability (the papers'), logprob, logit, logit_difference. A setting that is given wins over
-    the preset. Raises UnknownName, BadSetting.
+    each layer as bring the estimated error below `tolerance` of the prompt's largest score (3 to 13 points of Lobatto
+    and Kronrod, each set within the next; where they fail, Gauss-Legendre with 32), in a variable that is smooth where
+    the FFN is large beside the residual; it is several times faster than the published grids, and nearer to the
+    integral. `preset` names a published choice: "paper" (right, 20), "hunter" (the released code: left, 20), "eleuther"
+    (linspace, 20). `grid="compressed"` computes the sum over the rule's grid from the few points of its own Gauss rule,
+    to within `tolerance`, and where that fails literally. `Attribution.error` has the estimates. `target`: probability
+    (the papers'), logprob, logit, logit_difference. A setting that is given wins over the preset. Raises UnknownName,
+    BadSetting.
 
     >>> IntegratedGradients(preset="hunter").rule
     'left'

@@ -127,8 +127,11 @@ class JointPath:
         if len(clean):
             rows = torch.as_tensor(clean[:, 0], device=device)
             starts.append(Start(0, rows, self._written(0, rows, 1.0)))
+            shape, wide = (len(rows), gradient.shape[-1]), self.model.precise
             taps = {
-                i: torch.zeros_like(self._written(i, rows, 1.0)).requires_grad_() for i in range(1, len(self.steps))
+                i: torch.zeros(shape, dtype=wide, device=u.device).requires_grad_()
+                for i, u in enumerate(self.steps)
+                if i > 0
             }
         for layer in np.unique(items[:, 1]):
             mine = items[items[:, 1] == layer]

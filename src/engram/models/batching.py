@@ -25,18 +25,15 @@ def rows_within(model: Model, tokens: int, *, gradient: bool) -> int:
 
     An estimate from the shapes: what a block keeps of one row for the way back, or while it runs.
     """
-    config = model.config
-    hidden = int(getattr(config, "hidden_size", 0) or value_width(model))
-    heads = int(getattr(config, "num_attention_heads", 1) or 1)
+    hidden, heads = value_width(model), _heads(model)
     kept = len(model.layers) if gradient else 2
-    row = tokens * (14 * hidden + 4 * max(model.widths) + 3 * heads * tokens) * kept + 4 * int(config.vocab_size)
+    row = tokens * (14 * hidden + 4 * max(model.widths) + 3 * heads * tokens) * kept + 4 * int(model.config.vocab_size)
     return max(1, (model.budget >> _halvings.get(model.net, 0)) // (4 * row))
 
 
 def value_width(model: Model) -> int:
     """The width of what a block gives out."""
-    slots = model.layers[0].down.weight
-    return int(min(slots.shape))  # type: ignore[arg-type]
+    return int(getattr(model.config, "hidden_size", 0) or min(model.layers[0].down.weight.shape))  # type: ignore[arg-type]
 
 
 def prompts_within(model: Model, tokens: int, points: int = 1) -> int:
@@ -44,11 +41,15 @@ def prompts_within(model: Model, tokens: int, points: int = 1) -> int:
 
     The rest is for what runs on from them, see `in_parts`.
     """
-    hidden, heads, layers = value_width(model), int(getattr(model.config, "num_attention_heads", 1) or 1), model.layers
+    hidden, heads, layers = value_width(model), _heads(model), model.layers
     states = model.dtype.itemsize * tokens * (len(layers) * 2 * hidden + 4 * hidden + 2 * max(model.widths))
     attention = model.dtype.itemsize * heads * tokens * tokens * 2 if _eager(model) else 0
     ours = len(layers) * (12 * points * hidden + 24 * max(model.widths)) + 24 * int(model.config.vocab_size)
     return max(1, (model.budget >> _halvings.get(model.net, 0)) // 4 // (states + attention + ours))
+
+
+def _heads(model: Model) -> int:
+    return int(getattr(model.config, "num_attention_heads", 1) or 1)
 
 
 def _eager(model: Model) -> bool:
@@ -58,18 +59,17 @@ def _eager(model: Model) -> bool:
 
 def start_bytes(model: Model, clean: Recording, layer: int, *, gradient: bool = True) -> int:
     """How many bytes a row that starts in this layer takes on its way through the rest of the network? An estimate."""
-    config, batch = model.config, clean.batch
-    side = model.layers[layer].side
-    tokens = batch.length(side)
+    tokens = clean.batch.length(model.layers[layer].side)
     positions = 1 if clean.ways[layer] == "position" else tokens
-    hidden, heads = value_width(model), int(getattr(config, "num_attention_heads", 1) or 1)
-    inner = max(model.widths)
-    eager = heads * tokens if _eager(model) else 0
+    hidden, inner = value_width(model), max(model.widths)
+    eager = _heads(model) * tokens if _eager(model) else 0
     keys = 4 * tokens * hidden if positions == 1 else 0  # those of the prompt, beside the position's own
     block = positions * (10 * hidden + 3 * inner + 3 * eager) + keys
     above = len(model.layers) - 1 - layer if clean.ways[layer] != "network" else len(model.layers)
     kept = above if gradient else min(above, 1)
-    return model.dtype.itemsize * (kept * block + positions * (4 * hidden + 2 * inner)) + 16 * int(config.vocab_size)
+    return model.dtype.itemsize * (kept * block + positions * (4 * hidden + 2 * inner)) + 16 * int(
+        model.config.vocab_size
+    )
 
 
 def in_parts(model: Model, costs: Sequence[int], work: Callable[[Sequence[int]], Sequence[int]]) -> None:

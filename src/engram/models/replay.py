@@ -39,6 +39,10 @@ class Start:
     rows: Tensor
     written: Tensor
 
+    def write(self, x: Tensor) -> Tensor:
+        """In place of the FFN's second map, whose input is `x`: a copy, for some blocks add to it in place."""
+        return self.written.to(x.dtype).reshape(*x.shape[:-1], -1).clone()
+
 
 def record(model: Model, batch: Batch) -> Recording:
     """One clean pass, without gradients, and the way to run on from it. Raises NotFinite.
@@ -104,14 +108,11 @@ def leaving(clean: Recording, layer: Layer, start: Start) -> Tensor:
     """What leaves the block whose FFN writes something else, at the asked position alone: [n, 1, hidden]."""
     if layer.index not in clean.additive:
         return through_the_ffn(clean, layer, start)
-    states, rows = clean.states[layer.index], start.rows
-    if states.shape[1] > 1:
-        states = states[_asked_positions(clean, layer, torch.arange(len(states), device=rows.device), states.device)][
-            :, None
-        ]
-    less = clean.written[layer.index].to(start.written)
-    here = rows.to(less.device)
-    return (states[here] + (start.written - less[here])[:, None]).to(states.dtype)
+    states, less = clean.states[layer.index], clean.written[layer.index].to(start.written)
+    here = start.rows.to(less.device)
+    alone = states.shape[1] == 1
+    left = states[here, _asked_positions(clean, layer, start.rows, states.device, alone=alone)[1]]
+    return (left + start.written - less[here]).to(states.dtype)[:, None]
 
 
 def through_the_ffn(
@@ -125,11 +126,8 @@ def through_the_ffn(
     def chosen(x: Tensor) -> Tensor:
         return by_row(x, start.rows, len(clean.batch))
 
-    def writing(x: Tensor) -> Tensor:
-        return start.written.to(x.dtype).reshape(*x.shape[:-1], -1).clone()
-
     attended = [hooks.map_tensors(x, chosen) for x in clean.attended[layer.index]]
-    with _attending(layer, attended), detours.instead({layer.down: writing, **(looking or {})}):
+    with _attending(layer, attended), detours.instead({layer.down: start.write, **(looking or {})}):
         return _run(clean, layer, chosen(clean.entered[layer.index]), start.rows)
 
 
