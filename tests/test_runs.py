@@ -18,8 +18,8 @@ import torch
 
 import engram as eg
 from engram.errors import BadSetting, BelowFloor, OtherRun, UnknownName
-from engram.experiments import Attributions, Suppression
-from engram.runs.identity import model_key
+from engram.experiments import Attributions, Neurons, Suppression
+from engram.models.identity import model_key
 from engram.runs.work import work
 from engram.store import Lease, Leases, RunFolder, verify
 from engram.testing import tiny
@@ -199,7 +199,7 @@ def test_a_causal_model_is_asked_what_it_can_be_asked(tmp_path: Path) -> None:
 
 
 def test_any_experiment_is_run(model: eg.Model, tmp_path: Path) -> None:
-    experiment = Suppression(FAST, facts=2)
+    experiment = Suppression(Neurons(FAST, facts=2))
     run = eg.run(experiment, FACTS, model, out=tmp_path)
     assert list(run.results()) == json.loads(
         json.dumps([experiment.run(model, FACTS, c) for c in experiment.cases(FACTS)])
@@ -290,7 +290,7 @@ def test_another_weight_or_another_word_is_another_model(model: eg.Model) -> Non
 
 
 def test_misuse_is_told_before_anything_is_loaded(model: eg.Model, tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match="processes, serial"):
+    with pytest.raises(UnknownName, match="processes, ray, serial"):
         eg.run(PLAIN, FACTS, model, out=tmp_path, on="proceses")
     with pytest.raises(BadSetting, match="give its name"):
         eg.run(PLAIN, FACTS, model, out=tmp_path, on="processes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -24,7 +25,10 @@ BORN = eg.Relation("P19", "place of birth", ("[X] was born in [Y].",))
 FACTS = (CAPITAL.fact("Ireland", "Dublin", "q1"), CAPITAL.fact("Zürich’s “land”", "Bern"), BORN.fact("Ada", "London"))
 WIDTHS = (6, 4)
 KEY = RunKey("attribution", {"locator": {"steps": 20}, "seed": 0}, {"name": "m"}, {"name": "d"}, "0", {"torch": "1"})
-ABOUT = {"relations": [{"id": "P36", "name": "capital"}, {"id": "P19", "name": "place of birth"}]}
+ABOUT = {
+    "relations": [{"id": "P36", "name": "capital"}, {"id": "P19", "name": "place of birth"}],
+    "shards": [["P36"], ["P19"]],
+}
 AWAY = {"host": "elsewhere", "process": 1, "started": "5"}
 
 
@@ -114,12 +118,23 @@ def test_the_same_result_gives_the_same_bytes(folder: RunFolder, tmp_path: Path)
 
 
 def test_any_other_result_is_kept_as_it_is(tmp_path: Path) -> None:
-    run = RunFolder.begun(tmp_path, KEY, [1], ABOUT)
-    said = {"facts": [{"subject": "Zürich", "p": 0.1 + 0.2}], "skipped": []}
-    run.publish(0, said)
+    run = RunFolder.begun(tmp_path, dataclasses.replace(KEY, experiment="another"), [1], ABOUT)
+    columns = {"subject": "text", "p": "real", "ranks": "wholes", "right": "flag", "neurons": "texts", "n": "whole"}
+    row = {"subject": "Zürich", "p": 0.1 + 0.2, "ranks": [1, 2], "right": True, "neurons": [], "n": None}
+    said = {"rows": [row, {**row, "p": None, "neurons": ["L0.1"]}], "skipped": [], "share": {"at": "7/10"}}
+    run.publish(0, said, columns)
     assert list(open_run(tmp_path).results()) == [said]
+    assert open_run(tmp_path).table().column_names == list(columns)
     with pytest.raises(BadSetting, match="keeps no scores"):
         list(open_run(tmp_path).attributions())
+
+
+@pytest.mark.parametrize("row", [{"p": "high"}, {"p": 1.0, "q": 2.0}, {}])
+def test_a_row_that_is_not_as_its_columns_say_is_not_kept(tmp_path: Path, row: dict[str, object]) -> None:
+    run = RunFolder.begun(tmp_path, KEY, [1], ABOUT)
+    with pytest.raises(ValueError, match="row"):
+        run.publish(0, {"rows": [row], "skipped": []}, {"p": "real"})
+    assert not run.done()
 
 
 # -- reading back
@@ -320,7 +335,7 @@ def test_the_checksum_of_data_is_of_what_it_says() -> None:
 
 
 def stale(folder: RunFolder, shard: int, turn: int, *, owner: dict, supervisor: dict, strikes: int = 0) -> None:
-    content = {"owner": owner, "supervisor": supervisor, "strikes": strikes}
+    content = {"owner": owner, "supervisor": supervisor, "token": f"{shard} {turn}", "strikes": strikes}
     (folder.path / "leases" / f"{name_of(shard)}.{turn}.json").write_text(json.dumps(content))
 
 

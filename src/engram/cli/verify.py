@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer import Argument
+from typer import Argument, Option
 
 from . import _show
 from ._options import Json
@@ -21,18 +21,25 @@ def register(app: typer.Typer) -> None:
     app.command("verify")(verify)
 
 
-def verify(run: Annotated[Path, Argument(help="The folder of a run.")], as_json: Json = False) -> None:
+def verify(
+    run: Annotated[Path, Argument(help="The folder of a run.")],
+    repair: Annotated[
+        bool, Option("--repair", help="Put damaged shards aside, so that the next run does them again.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Is a run whole, and is every file still what was written?
 
     Reads every shard, derives its checksum again, and names what is missing, damaged or quarantined. Ends with 1
-    unless every shard is there and whole. Changes nothing: delete what is damaged, and run again.
+    unless every shard is there and whole. Changes nothing, but for what --repair moves; foreign files it leaves alone.
 
     \b
     engram verify runs/gpt2
+    engram verify runs/gpt2 --repair
     """
     from .. import store
 
-    found = store.verify(run)
+    found = store.verify(run, repair=repair)
     if as_json:
         _show.document("verify", **dataclasses.asdict(found), complete=found.complete)
     else:
@@ -46,9 +53,10 @@ def _lines(run: Path, found: Verified) -> None:
         f"{run}: {found.whole} of {found.shards} shards are whole, {found.rows:,} rows, {found.skipped:,} skipped"
     )
     for name, why in found.damaged.items():
-        _show.line(f"damaged: {name} {why}")
+        moved = f"; put aside as {found.aside[name]}, and to be done again" if name in found.aside else ""
+        _show.line(f"damaged: {name} {why}{moved}")
     for name, why_not in found.quarantined.items():
-        _show.line(f"quarantined: {name}, at which {why_not.get('strikes', 'several')} workers ended")
+        _show.line(f"quarantined: {name} ({why_not.get('reason', 'nobody says why')})")
     if found.missing:
         more = f", … ({len(found.missing)} in all)" if len(found.missing) > 10 else ""
         _show.line(f"missing: {', '.join(found.missing[:10])}{more}")

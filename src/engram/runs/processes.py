@@ -5,73 +5,53 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
 
-from ..errors import BadSetting, EngramError, OtherRun
-from ..experiments import Experiment
-from ..facts import FactSet
-from ..models import Model
-from ..store import Leases, RunFolder, identity
-from . import identity as identities
-from . import work as parts
+import torch
+
+from ..store import identity
+from .job import Job, Owner, Watch, orphaned, sent
+from .work import threads, work
 
 LOOK = 0.25  # seconds between two looks at the folder
 GRACE = 10.0  # seconds in which a worker that is told to end may end
-EARLY = 2  # workers that may end before they have loaded the model
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a worker needs, to be sent to it."""
-
-    folder: RunFolder
-    experiment: Experiment
-    opening: Callable[[], Model]
-    facts: FactSet
-    supervisor: Mapping[str, Any]
-    threads: int
-    patience: float
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass
 class _Worker:
+    number: int
     process: BaseProcess
     ears: Connection
-    ready: bool = False
+    owner: Owner | None = None  # until it has loaded the model
+    why: str = ""  # we ended it ourselves
 
 
 def run(job: Job, workers: int, told: Callable[[], None]) -> None:
     """Let `workers` processes do the run; one that ends is replaced. `told` is called again and again.
 
-    Ctrl-C lets the workers give back what they have in hand. Raises BadSetting where no worker comes to its work, and
-    what a worker raised.
+    A model on the first GPU of several is loaded by each worker on another one, in turn. Ctrl-C lets the workers give
+    back what they have in hand. Raises BadSetting where no worker comes to its work, and what a worker raised.
     """
     team: list[_Worker] = []
-    early = 0
+    watch = Watch(job)
     try:
-        for _ in range(workers):
-            _start(job, team)
+        for number in range(workers):
+            _start(job, team, number)
         while team:
             wait([x for w in team for x in (w.ears, w.process.sentinel)], timeout=LOOK)
             for w in list(team):
                 _hear(w)
                 if not w.process.is_alive():
-                    _hear(w)
-                    w.process.join()
-                    w.ears.close()
-                    team.remove(w)
-                    if w.process.exitcode:
-                        early += not w.ready
-                        _check(early, w)
-                        if job.folder.unfinished():
-                            _start(job, team)
+                    _buried(w, team, watch)
+                    if w.process.exitcode and job.folder.unfinished():
+                        _start(job, team, w.number)
+            _hurry(team, watch)
             told()
     finally:
         _end(team)
@@ -81,31 +61,67 @@ def _hear(worker: _Worker) -> None:
     """Raises what the worker raised."""
     try:
         while worker.ears.poll():
-            what, error = worker.ears.recv()
-            worker.ready = True
-            if what == "failed":
+            owner, error = worker.ears.recv()
+            worker.owner = owner
+            if error is not None:
                 raise error
     except (EOFError, OSError):  # it has ended, perhaps in the middle of a word
         return
 
 
-def _check(early: int, worker: _Worker) -> None:
-    if early >= EARLY:
-        raise BadSetting(
-            f"{early} workers ended before they had loaded the model, the last with exit code "
-            f"{worker.process.exitcode}; is there memory for so many models? Try fewer --workers."
-        )
+def _buried(w: _Worker, team: list[_Worker], watch: Watch) -> None:
+    """One has ended: hear its last words, and note what nobody does any more."""
+    _hear(w)
+    w.process.join()
+    w.ears.close()
+    team.remove(w)
+    if w.process.exitcode:
+        watch.ended(w.owner, w.why or f"with exit code {w.process.exitcode}")
 
 
-def _start(job: Job, team: list[_Worker]) -> None:
-    """One more worker."""
+def _hurry(team: list[_Worker], watch: Watch) -> None:
+    """Who has been at one shard for too long is ended, and the shard has one more strike."""
+    late = watch.late()
+    for w in team:
+        if w.owner in late and not w.why:
+            w.why = watch.told_late
+            watch.ended(w.owner, w.why)  # first, so that whoever takes it over knows
+            w.process.kill()
+
+
+def _start(job: Job, team: list[_Worker], number: int) -> None:
+    """One more worker, on the place of that number."""
     context = multiprocessing.get_context("spawn")
     ears, mouth = context.Pipe(duplex=False)
     process = context.Process(target=_worker, args=(job, mouth), name="engram worker", daemon=True)
-    with _deaf():
-        team.append(_Worker(process, ears))  # known before a Ctrl-C that waits is heard
+    with _deaf(), _seeing(device(number) if job.gpus == (0,) else None):
+        team.append(_Worker(number, process, ears))  # known before a Ctrl-C that waits is heard
         process.start()
     mouth.close()
+
+
+def device(number: int) -> str | None:
+    """Which GPU the worker of this number is given: the next one, round and round. None: there is no choice."""
+    n = torch.cuda.device_count()
+    if n < 2:
+        return None
+    known = os.environ.get(VISIBLE)
+    names = [x.strip() for x in known.split(",")] if known else [str(i) for i in range(n)]
+    return names[number % n]
+
+
+@contextmanager
+def _seeing(gpu: str | None) -> Iterator[None]:
+    """What is started in this block sees this GPU alone, as its first."""
+    before = os.environ.get(VISIBLE)
+    if gpu is not None:
+        os.environ[VISIBLE] = gpu
+    try:
+        yield
+    finally:
+        if gpu is not None:
+            os.environ.pop(VISIBLE)
+            os.environ.update({} if before is None else {VISIBLE: before})
 
 
 @contextmanager
@@ -141,38 +157,14 @@ def _worker(job: Job, mouth: Connection) -> None:
     """What a worker does. Ends with 0 whatever it has to say; any other code is a death."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    above = os.getppid()
-
-    def orphaned() -> None:
-        if os.getppid() != above:
-            os._exit(1)  # nobody waits for us any more; what is in hand is not whole, and stays so
-
+    owner = identity()
     try:
-        leases = Leases(job.folder, supervisor=job.supervisor, patience=job.patience)
-        with leases.beating(orphaned), parts.threads(job.threads):
-            model = _opened(job)
-            mouth.send(("ready", None))
-            parts.work(job.folder, job.experiment, model, job.facts, leases)
+        leases = job.leases()
+        with leases.beating(orphaned()), threads(job.threads):
+            model = job.opened()
+            mouth.send((owner, None))
+            work(job.folder, job.experiment, model, job.facts, leases)
     except KeyboardInterrupt:
         return
-    except EngramError as error:
-        mouth.send(("failed", error))
-    except Exception:  # noqa: BLE001  # a bug, told where somebody looks
-        mouth.send(("failed", RuntimeError(f"a worker of this run failed:\n{traceback.format_exc()}")))
-
-
-def _opened(job: Job) -> Model:
-    """The model, seen to be that of the run. Raises OtherRun."""
-    model = job.opening()
-    own = identities.key_of(job.experiment, model, job.facts, threads=job.threads)
-    if apart := list(job.folder.key.differences(own)):
-        raise OtherRun(f"a worker loaded something else than the run was begun with: {'; '.join(apart[:3])}")
-    return model
-
-
-def job_of(
-    folder: RunFolder, experiment: Experiment, opening: Callable[[], Model], facts: FactSet, threads: int,
-    patience: float,
-) -> Job:  # fmt: skip
-    """A job whose workers this process looks after."""
-    return Job(folder, experiment, opening, facts, identity(), threads, patience)
+    except Exception as error:  # noqa: BLE001  # told where somebody looks
+        mouth.send((owner, sent(error)))

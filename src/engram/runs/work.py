@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..errors import BadData
+from ..errors import BadData, OutOfMemory
 from ..experiments import Experiment
 from ..experiments.base import Case
 from ..facts import FactSet
@@ -29,9 +29,9 @@ def work(
 ) -> None:  # fmt: skip
     """Do every shard that has no final file, or see others do it. `told` is called after each.
 
-    A shard that another process was lost at is tried after all that nobody has tried. Whatever ends this, the shard
-    in hand is given back; only a kill leaves its lease, for others to find. Raises BadData where nothing can be
-    written, and whatever the experiment raises.
+    A shard that another process was lost at is tried after all that nobody has tried; one that does not fit into memory
+    is quarantined. Whatever ends this, the shard in hand is given back; only a kill leaves its lease, for others to
+    find. Raises BadData where nothing can be written, and whatever else the experiment raises.
     """
     cases = experiment.cases(facts)
     log = _Log(folder)
@@ -60,12 +60,17 @@ def _do(
     folder: RunFolder, experiment: Experiment, model: Model, facts: FactSet, case: Case, lease: Lease, log: _Log
 ) -> None:
     log.write("began", lease)
-    result = experiment.run(model, facts, case)
+    try:
+        result = experiment.run(model, facts, case)
+    except OutOfMemory as error:  # after the model has tried it in ever smaller parts
+        log.write("out of memory", lease)
+        folder.quarantine(lease.shard, {"shard": lease.shard, "reason": f"OutOfMemory: {error}"})
+        return
     if not lease.mine():  # we were silent for too long, and somebody else is at it
         log.write("lost", lease)
         return
     try:
-        folder.publish(lease.shard, result)
+        folder.publish(lease.shard, result, experiment.columns)
     except BadData:
         if lease.mine():
             raise
@@ -126,3 +131,12 @@ def threads(n: int) -> Iterator[None]:
 def sizes(cases: Sequence[Case]) -> list[int]:
     """How many facts each case has; a case that does not say counts as one."""
     return [len(case.get("facts", (0,))) for case in cases]
+
+
+def relations_of(cases: Sequence[Case], facts: FactSet) -> list[list[str]]:
+    """Of which relations the facts of each case are: that which it names, or those of its facts' numbers."""
+    known = [fact.relation for fact in facts]
+    return [
+        [case["relation"]] if "relation" in case else list(dict.fromkeys(known[i] for i in case.get("facts", ())))
+        for case in cases
+    ]

@@ -4,8 +4,11 @@ manifest.json                what decides the numbers, and what there is to do; 
 shards/part-00012.parquet    the results of one case; there, and whole, or not there
 shards/part-00012.sha256     its checksum, as `sha256sum -c` reads it
 leases/                      who is at which shard now
-quarantine/part-00012.json   a shard that ended its workers, and is not tried again
+quarantine/part-00012.json   a shard that ended its workers or did not fit into memory, and is not tried again
 logs/                        one file for each process that worked here
+damaged/                     shards that were found damaged, and are done again
+summary.json                 what all shards together say, once they are done
+report/                      the same for people
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData, BadSetting
+from ..results import Report
 from . import files, shards
 from .key import RunKey, canonical
 
@@ -25,8 +29,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MANIFEST = "manifest.json"
+SUMMARY = "summary.json"
+DAMAGED = "damaged"
 FORMAT = 1
 PARTS = ("shards", "leases", "quarantine", "logs")
+OURS = (MANIFEST, SUMMARY, "report", DAMAGED, *PARTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +116,18 @@ class RunFolder:
         gone = self.done() | set(_numbers(self.path / "quarantine", ".json"))
         return [n for n in range(len(self.sizes)) if n not in gone]
 
-    def publish(self, shard: int, result: Mapping[str, Any]) -> None:
-        """Put a shard's result there, whole or not at all. Raises BadData."""
-        content = shards.encoded(self.id, shard, result)
+    def publish(self, shard: int, result: Mapping[str, Any], columns: Mapping[str, str] | None = None) -> None:
+        """Put a shard's result there, whole or not at all; `columns` are those of its rows. Raises BadData."""
+        content = shards.encoded(self.id, shard, result, columns)
         final = self.final(shard)
         said = f"{files.checksum(content)}  {final.name}\n"
         files.write(final.with_suffix(".sha256"), said.encode())  # before the shard, so that no shard is without
         files.write(final, content)
+
+    def conclude(self, report: Report) -> None:
+        """Write what all shards together say. Raises BadData."""
+        text = json.dumps(report.to_dict(), ensure_ascii=False, indent=1) + "\n"
+        files.write(self.path / SUMMARY, text.encode())
 
     def quarantine(self, shard: int, why: Mapping[str, Any]) -> None:
         """Let nobody try this shard again."""
@@ -175,4 +187,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _ours(name: str) -> bool:
-    return name in (MANIFEST, *PARTS) or (name.startswith(f".{MANIFEST}.") and name.endswith(files.UNFINISHED))
+    return name in OURS or (name.startswith(f".{MANIFEST}.") and name.endswith(files.UNFINISHED))

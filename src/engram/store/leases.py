@@ -4,8 +4,10 @@ A lease is a file that only one can make. Its owner touches it again and again; 
 takes a lease away: whoever finds the first one stale makes the second, and again only one can. So `part-00012.2.json`
 says that a process was lost at shard 12, and another is at it.
 
-A lease is stale when its owner is known to have ended (on this machine), or when it was not touched for so long as
-`patience` says, by the watch of the one who looks: clocks of machines differ, and jump.
+A lease is stale when its owner is known to have ended, or when it was not touched for so long as `patience` says, by
+the watch of the one who looks: clocks of machines differ, and jump. That an owner has ended is seen on its own machine,
+and anywhere else from a note beside the lease, `part-00012.1.lost`, by whoever looked after it. Only where that one
+lived on is the shard to blame.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadData
-from . import owners
+from . import files, owners
 from .folder import RunFolder, name_of
+from .key import canonical
 
 PATIENCE = 60.0  # seconds without a sign of life
 STRIKES = 2  # workers that a shard may end before it is quarantined
@@ -55,8 +58,10 @@ class Leases:
     folder: RunFolder
     supervisor: Mapping[str, Any] = field(default_factory=owners.identity)
     patience: float = PATIENCE
+    closed: bool = field(default=False, init=False)
     _seen: dict[Path, tuple[int, float]] = field(default_factory=dict, init=False, repr=False)
     _held: Path | None = field(default=None, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def current(self) -> dict[int, int]:
         """Which shards have leases, living or stale, and the last turn of each."""
@@ -78,19 +83,42 @@ class Leases:
                 return None
             strikes = self._strikes(path)
             if strikes >= STRIKES:
-                self.folder.quarantine(shard, {"shard": shard, "strikes": strikes, "last": _content(path)})
+                content = _content(path)
+                reason = f"{strikes} workers ended at it, the last one {_lost(path, content) or 'without a word'}"
+                self.folder.quarantine(shard, {"shard": shard, "strikes": strikes, "reason": reason, "last": content})
                 return None
-        return self._made(shard, turn + 1, strikes)
+        with self._lock:
+            return None if self.closed else self._made(shard, turn + 1, strikes)
 
     @contextmanager
     def held(self, lease: Lease) -> Iterator[None]:
         """Touch the lease for the length of a block, and give it back however that ends; a kill leaves it."""
-        self._held = lease.path
         try:
             yield
         finally:
             self._held = None
             lease.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Give back what another thread of this process holds, and take nothing more: the process is to be killed."""
+        with self._lock:
+            self.closed = True
+            if (path := self._held) is not None:
+                path.unlink(missing_ok=True)
+
+    def holders(self) -> dict[str, Mapping[str, Any]]:
+        """Who is at a shard, living or ended, by the token of the lease."""
+        found = map(_content, (self.folder.path / "leases").glob("part-*.json"))
+        return {content["token"]: content["owner"] for content in found if content}
+
+    def lost(self, owner: Mapping[str, Any], reason: str) -> None:
+        """Note that this process was seen to end, and how: others, wherever they are, know that what it held is free.
+
+        For the process that looked after it, and goes on. Raises BadData.
+        """
+        for path in (self.folder.path / "leases").glob("part-*.json"):
+            if (content := _content(path)).get("owner") == owner:
+                files.write(_note(path), canonical({"token": content["token"], "reason": reason}))
 
     def forget(self, shard: int) -> None:
         """The shard is done: remove what earlier turns left."""
@@ -130,8 +158,13 @@ class Leases:
             return None
         except OSError as error:
             raise BadData(path, None, f"cannot be written ({error.strerror})") from error
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(content, file)
+        except OSError as error:
+            path.unlink(missing_ok=True)  # it says nothing, and would have others wait for its end
+            raise BadData(path, None, f"cannot be written ({error.strerror})") from error
+        self._held = path
         return Lease(path, shard, turn, strikes)
 
     def _stale(self, path: Path) -> bool:
@@ -140,7 +173,7 @@ class Leases:
         except FileNotFoundError:
             return False  # given back just now
         content = _content(path)
-        if content and owners.lives(content["owner"]) is False:
+        if _lost(path, content) or _fallen(content):
             return True
         before, since = self._seen.get(path, (None, 0.0))
         if touched != before:
@@ -152,21 +185,46 @@ class Leases:
         content = _content(path)
         if not content:
             return 0
-        stopped = owners.lives(content["supervisor"]) is False
-        return int(content["strikes"]) + (0 if stopped else 1)
+        survived = _lost(path, content) or owners.lives(content["supervisor"])
+        return int(content["strikes"]) + (1 if survived else 0)
+
+
+def _fallen(content: Mapping[str, Any]) -> bool:
+    """Is its owner seen from here to have ended, and whether the one who looked after it did?
+
+    Where that one is elsewhere, it will leave a note; not to wait for it would be to lose count.
+    """
+    if not content or owners.lives(content["owner"]) is not False:
+        return False
+    return owners.lives(content["supervisor"]) is not None
 
 
 def _lease(folder: Path, shard: int, turn: int) -> Path:
     return folder / f"{name_of(shard)}.{turn}.json"
 
 
+def _note(path: Path) -> Path:
+    return path.with_suffix(".lost")
+
+
+def _lost(path: Path, content: Mapping[str, Any]) -> str:
+    """How the owner of this very lease was seen to end; "" where nobody says that it did."""
+    note = _read(_note(path))
+    return str(note["reason"]) if content and note.get("token") == content["token"] else ""
+
+
 def _content(path: Path) -> dict[str, Any]:
     """What a lease says; nothing where its owner has only just made it, or ended while it did."""
+    found = _read(path)
+    return found if {"owner", "supervisor", "token", "strikes"} <= found.keys() else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) and {"owner", "supervisor", "strikes"} <= found.keys() else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _touch(path: Path) -> None:

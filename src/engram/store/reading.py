@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData, BadSetting, UnknownName
 from ..facts import Fact
-from ..results import Attribution
-from .folder import RunFolder
+from ..results import Attribution, Report
+from .folder import SUMMARY, RunFolder
 from .records import Record
 from .shards import result_of
 
@@ -54,7 +55,21 @@ class Run:
     def results(self) -> Iterator[dict[str, Any]]:
         """What the experiment gave for every case, in the order of the data. Raises BadData for a damaged shard."""
         for shard in sorted(self.folder.done()):
-            yield result_of(*self.folder.read(shard))
+            yield self.result(shard)
+
+    def result(self, shard: int) -> dict[str, Any]:
+        """What the experiment gave for case number `shard`. Raises BadData where it is not done, or damaged."""
+        return result_of(*self.folder.read(shard))
+
+    def summary(self) -> Report | None:
+        """What all shards together say; None where the run is not done, or nothing could be said of it."""
+        try:
+            found = json.loads((self.path / SUMMARY).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise BadData(self.path / SUMMARY, None, f"cannot be read ({error})") from None
+        return Report.of(found)
 
     def skipped(self) -> list[dict[str, Any]]:
         """What could not be asked, with the reason."""
@@ -70,10 +85,14 @@ class Run:
 
     def by_fact(self, relation: str | None = None) -> Iterator[tuple[Fact, list[Attribution]]]:
         """The same, the prompts of a fact together."""
-        for _, group in groupby(self._records(relation), key=lambda pair: pair[0].number):
-            own = list(group)
-            if (fact := own[0][0].prompt.fact) is not None:
-                yield fact, [found for _, found in own]
+        for _, own in self.by_number(relation):
+            if (fact := own[0].prompt.fact) is not None:
+                yield fact, own
+
+    def by_number(self, relation: str | None = None) -> Iterator[tuple[int, list[Attribution]]]:
+        """The same, by the number of the fact in the data."""
+        for number, group in groupby(self._records(relation), key=lambda pair: pair[0].number):
+            yield number, [found for _, found in group]
 
     def table(self) -> pa.Table:
         """All shards as one Arrow table: a row for each prompt. Raises BadData."""
@@ -94,9 +113,12 @@ class Run:
 
     def _records(self, relation: str | None) -> Iterator[tuple[Record, Attribution]]:
         wanted = None if relation is None else self._relation(relation)
-        for result in self.results():
-            if "records" not in result:
-                raise BadSetting(f"{self.path} is a run of {self.folder.key.experiment}, which keeps no scores")
+        if self.folder.key.experiment != "attribution":
+            raise BadSetting(f"{self.path} is a run of {self.folder.key.experiment}, which keeps no scores")
+        for shard in sorted(self.folder.done()):
+            if wanted is not None and wanted not in self.folder.about["shards"][shard]:
+                continue
+            result = self.result(shard)
             for r in result["records"]:
                 if wanted is None or (r.prompt.fact is not None and r.prompt.fact.relation == wanted):
                     yield r, r.attribution(result["widths"], result["method"], result["settings"])
