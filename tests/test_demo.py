@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -52,34 +53,46 @@ def toy(tmp_path_factory):
 
 def test_a_run_is_shown_and_written(toy, tmp_path) -> None:
     shown = engram("run", "suppression", *toy, "--out", tmp_path / "out").stdout
-    names = {f.name for f in (tmp_path / "out").iterdir()}
-    pictures = {"conditions.svg", "relations.svg", "layers.svg", "neurons.svg"}
-    assert names == {"results.json", "summary.json", "report.html", *pictures}
+    report = {f.name for f in (tmp_path / "out/report").iterdir()}
+    assert {"report.html", "conditions.svg", "conditions.png", "layers.svg"} <= report
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     by_name = {s["name"]: s for s in summary["scores"]}
     assert by_name["facts"]["value"] == 3
+    assert any(line.startswith(f"  suppressed  {by_name['suppressed']['value']:+.4f}") for line in squeezed(shown))
     change = f"{100 * by_name['suppressed']['value']:+.1f}".replace("-", "−")
-    assert any(line.startswith("suppressed ") and change in line for line in shown.splitlines())
-    assert change in (tmp_path / "out/report.html").read_text()
+    assert change in (tmp_path / "out/report/report.html").read_text()
     assert "note: P19: 1 of 2 facts left out (1 AnswerNotWritable)" in shown
-    assert f"written: {tmp_path / 'out' / 'report.html'}" in shown
+    assert f"written: {tmp_path / 'out'}" in shown
+
+
+def squeezed(text: str) -> list[str]:
+    return [re.sub(r"(?<=\S) {2,}", "  ", line) for line in text.splitlines()]
 
 
 def test_a_run_says_in_json_what_it_writes(toy, tmp_path) -> None:
     document = json.loads(engram("run", "suppression", *toy, "--out", tmp_path / "out", "--json").stdout)
     summary = json.loads((tmp_path / "out/summary.json").read_text())
-    assert document["command"] == "run"
-    assert document["scores"] == summary["scores"]
-    assert document["settings"]["locator"].startswith("IntegratedGradients(steps=4, rule='gauss'")
+    assert (document["command"], document["experiment"]) == ("run", "suppression")
+    assert document["report"] == summary
+    assert summary["settings"]["neurons"]["locator"]["steps"] == 4
+
+
+def test_without_a_folder_the_numbers_are_the_same_and_nothing_is_kept(toy, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = engram("run", "suppression", *toy, "--out", tmp_path / "out", "--json").stdout
+    shown = engram("run", "suppression", *toy, "--json").stdout
+    assert json.loads(shown) == {**json.loads(kept), "out": None}
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
 def test_one_relation_alone_keeps_the_others_as_its_control(toy, tmp_path) -> None:
     engram("run", "suppression", *toy, "--relation", "name of P36", "--out", tmp_path / "one")
     engram("run", "suppression", *toy, "--out", tmp_path / "all")
-    one, every = (json.loads((tmp_path / x / "results.json").read_text()) for x in ("one", "all"))
-    assert [r["relation"] for r in one["results"]] == ["P36"]
-    assert one["results"][0] == every["results"][0]
-    assert one["results"][0]["facts"][0]["conditions"]["other relation"]["fact"] == ["Italy", "P19", "Rome"]
+    one, every = (list(eg.open_run(tmp_path / x).results()) for x in ("one", "all"))
+    assert [r["relation"] for r in one] == ["P36"]
+    assert one[0] == every[0]
+    other = next(row for row in one[0]["rows"] if row["condition"] == "other relation")
+    assert [other[f"asked_{x}"] for x in ("subject", "relation", "answer")] == ["Italy", "P19", "Rome"]
 
 
 @pytest.mark.parametrize(
@@ -87,11 +100,14 @@ def test_one_relation_alone_keeps_the_others_as_its_control(toy, tmp_path) -> No
     [
         (["--relation", "P3"], "There is no relation called 'P3'. Did you mean P36"),
         (["--preset", "huntr"], "Did you mean hunter"),
+        (["--like", "papr"], "Did you mean paper"),
         (["--method", "activation"], "There is no setting of activation called 'steps'"),
         (["--share", "2"], "between 0 and 1"),
         (["--by", "-1"], "amplified by a factor from 0 up, not -1"),
         (["--facts", "0"], "Invalid value for '--facts'"),
         (["--data", "nowhere"], "There is no data set called 'nowhere'"),
+        (["--on", "the moon"], "There is no place to run on called 'the moon'"),
+        (["--neurons", "runs/none"], "a run of neurons has its own settings: leave out"),
     ],
 )
 def test_misuse_leaves_with_2_and_without_a_folder(toy, tmp_path, wrong, says) -> None:
@@ -100,31 +116,35 @@ def test_misuse_leaves_with_2_and_without_a_folder(toy, tmp_path, wrong, says) -
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_of_others_is_refused_before_anything_else(toy, tmp_path) -> None:
+def test_a_folder_of_others_is_refused_and_left_as_it_is(toy, tmp_path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    refused = engram("run", "suppression", "--model", "no/such", "--out", tmp_path, code=2)
-    assert "name another folder, or --force" in refused.stderr
-    assert [f.name for f in tmp_path.iterdir()] == ["mine.txt"]
+    refused = engram("run", "suppression", *toy, "--out", tmp_path, code=2)
+    assert "holds files that are not a run's, such as mine.txt; name another" in refused.stderr
     assert "--force" in engram("demo", "--out", tmp_path, code=2).stderr
-    engram("run", "suppression", *toy, "--out", tmp_path, "--force")
-    assert (tmp_path / "mine.txt").read_text() == "mine"
-    assert (tmp_path / "report.html").is_file()
-    engram("run", "suppression", *toy, "--out", tmp_path)  # its own by now
+    assert [f.name for f in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_run_that_breaks_off_leaves_no_folder(toy, tmp_path, monkeypatch) -> None:
-    def stops(*_a, **_k):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(eg.experiments.Suppression, "judged", stops)
-    engram("run", "suppression", *toy, "--out", tmp_path / "out", code=130)
-    assert list(tmp_path.iterdir()) == []
+def test_of_nothing_known_nothing_is_said(toy, tmp_path) -> None:
+    document = json.loads(engram("run", "suppression", *toy, "--known-only", "--out", tmp_path, "--json").stdout)
+    assert (document["complete"], document["report"]) == (True, None)
+    assert "none of them could be tried" in engram("run", "suppression", *toy, "--known-only", "--out", tmp_path).stdout
 
 
-def test_nothing_known_is_told_and_writes_nothing(toy, tmp_path) -> None:
-    refused = engram("run", "suppression", *toy, "--known-only", "--out", tmp_path / "out", code=2)
-    assert "none is known to it" in refused.stderr
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize(
+    ("experiment", "more"),
+    [
+        ("activation_by_prompt", ["--slot", "entity"]), ("trigger_prompts", ["--k", 1]),
+        ("updating", ["--edited", 1, "--add", 4]), ("erasing", ["--erased", 3, "--others", 1]),
+    ],
+)  # fmt: skip
+def test_every_experiment_runs_on_neurons_that_were_found_once(experiment, more, tmp_path) -> None:
+    choice = ["--relation", "capital", "--facts", 3, "--steps", 3, "--rule", "gauss"]
+    engram("run", "neurons", *choice, "--out", tmp_path / "neurons")
+    said = engram("run", experiment, "--neurons", tmp_path / "neurons", *more, "--out", tmp_path / "run", "--json")
+    document = json.loads(said.stdout)
+    assert document["complete"]
+    assert document["report"]["settings"]["neurons"]["run"] == eg.open_run(tmp_path / "neurons").manifest["id"]
+    assert (tmp_path / "run/report/report.html").is_file()
 
 
 @pytest.fixture

@@ -15,22 +15,24 @@ import pytest
 HOME = Path(__file__).resolve().parent.parent / "src" / "engram"
 
 FLOORS = (  # those of floor 0 may import each other, those of one higher floor may not
-    ("errors", "facts", "neurons", "presets", "registry", "results"),
+    ("edits", "errors", "facts", "neurons", "presets", "registry", "results", "texts"),
     ("data", "metrics", "models", "selectors", "store"),
-    ("interventions", "locators"),
+    ("editors", "interventions", "locators"),
     ("experiments",),
-    ("report", "runs"),
+    ("recipes", "report", "runs"),
     ("bench", "cli", "testing"),
 )
 RANK = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 DOORS = {("cli", "bench")}  # beside each other, for the command `engram bench` has to go somewhere
 FREE_OF_TORCH = (
+    "edits",
     "errors",
     "facts",
     "neurons",
     "presets",
     "registry",
     "results",
+    "texts",
     "data",
     "selectors",
     "metrics",

@@ -15,7 +15,10 @@ import pytest
 import engram as eg
 
 SRC = Path(eg.__file__).resolve().parent.parent
-PARTS = ("errors", "facts", "neurons", "results", "registry", "data", "selectors", "metrics", "store", "report", "cli")
+PARTS = (
+    "edits", "errors", "facts", "neurons", "results", "registry", "texts", "data", "selectors", "metrics", "store",
+    "report", "cli",
+)  # fmt: skip
 
 ALL_FILES = """
 import importlib, pkgutil, sys
@@ -114,6 +117,7 @@ CONTRACT = {
     "suppressed": "(neurons, *, at='blank')",
     "amplified": "(neurons, *, by=2.0, at='blank')",
     "holding": "(condition, model)",
+    "rewrite": "(model, wish, *, by, prompt=None)",
 }
 FIELDS = {
     "Model": ("net", "tokenizer", "family"),

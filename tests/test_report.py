@@ -43,12 +43,12 @@ def outcome():
                      for r, v in RELATIONS.items())  # fmt: skip
         relations[name] = RelationChanges(rows, score("mean over relations", value, n=2))
     said = {"before": [0.5, 0.5], "after": [0.2, 0.4]}
-    conditions = dict.fromkeys(CHANGES, said)
+    shares = {"attribution": {"share": "7/10", "mean": 1.5, "found": True}}
     results = [
-        {"relation": r, "drawn": 3, "askable": 2, "known": None, "share": "7/10", "mean": 1.5, "found": True,
-         "widths": [8, 8, 8], "skipped": [{"fact": "⟨<script>, r, b⟩", "reason": "AnswerNotWritable: <b>"}],
-         "facts": [{"subject": "A <b> & \"c\"", "answer": "d", "neurons": own, "chance": [], "conditions": conditions}
-                   for own in (["L0.1", "L2.3"], ["L2.3"])]}
+        {"relation": r, "drawn": 3, "askable": 2, "known": None, "shares": shares, "widths": [8, 8, 8],
+         "skipped": [{"fact": "⟨<script>, r, b⟩", "reason": "AnswerNotWritable: <b>"}],
+         "rows": [{"subject": "A <b> & \"c\"", "answer": "d", "condition": condition, "neurons": own, **said}
+                  for own in (["L0.1", "L2.3"], ["L2.3"]) for condition in CHANGES]}
         for r in RELATIONS
     ]  # fmt: skip
     report = Report("suppression", tuple(scores), {"seed": 0}, ("a <note>",))

@@ -9,8 +9,8 @@ import torch
 
 import engram as eg
 from engram.errors import BadSetting
-from engram.experiments import Suppression, experiments
-from engram.experiments.outcomes import CONDITIONS, pairs_of
+from engram.experiments import Neurons, Suppression, experiments
+from engram.metrics.outcomes import CONDITIONS, pairs_of
 from engram.testing import tiny
 
 CAPITAL = eg.Relation(
@@ -52,38 +52,40 @@ def model():
 
 @pytest.fixture(scope="module")
 def results(model):
-    experiment = Suppression(FAST)
+    experiment = Suppression(Neurons(FAST))
     return [experiment.run(model, FACTS, case) for case in experiment.cases(FACTS)]
 
 
-def said(before, after, right=(), still=()):
+def row(relation, subject, neurons, condition, before, after, right=(), still=()):
     ranks = [[1 if i in who else 9 for i in range(len(before))] for who in (right, still)]
-    return {"fact": [], "before": before, "after": after, "rank_before": ranks[0], "rank_after": ranks[1]}
+    return {
+        "relation": relation, "number": 0, "subject": subject, "answer": "a", "condition": condition,
+        "neurons": neurons, "asked_subject": subject, "asked_relation": relation, "asked_answer": "a",
+        "before": before, "after": after, "rank_before": ranks[0], "rank_after": ranks[1],
+    }  # fmt: skip
 
 
 def by_hand():
     """Two relations of two facts: a fact without a neuron, and one relation without controls."""
-    first = {
-        "suppressed": said([0.4, 0.2], [0.1, 0.2], (0, 1), (1,)),
-        "chance suppressed": said([0.4, 0.2], [0.4, 0.2]),
-    }
-    second = {"suppressed": said([0.2], [0.2], (0,), (0,)), "chance suppressed": said([0.2], [0.1])}
-    third = {"suppressed": said([0.8, 0.4], [0.2, 0.1], (0,))}
-    fourth = {"suppressed": said([0.1], [0.2])}
-    common = {"drawn": 3, "askable": 2, "known": None, "share": "7/10", "mean": 1.0, "widths": [4, 4], "skipped": []}
-    facts = [
-        {"subject": s, "answer": "a", "neurons": n, "chance": [], "conditions": c}
-        for s, n, c in (
-            ("A", ["L0.1"], first),
-            ("B", [], second),
-            ("C", ["L0.1", "L1.3"], third),
-            ("D", ["L1.0"], fourth),
-        )
+    first = [
+        row("P36", "A", ["L0.1"], "suppressed", [0.4, 0.2], [0.1, 0.2], (0, 1), (1,)),
+        row("P36", "A", [], "chance suppressed", [0.4, 0.2], [0.4, 0.2]),
+        row("P36", "B", [], "suppressed", [0.2], [0.2], (0,), (0,)),
+        row("P36", "B", [], "chance suppressed", [0.2], [0.1]),
     ]
+    second = [
+        row("P19", "C", ["L0.1", "L1.3"], "suppressed", [0.8, 0.4], [0.2, 0.1], (0,)),
+        row("P19", "D", ["L1.0"], "suppressed", [0.1], [0.2]),
+    ]
+    common = {"drawn": 3, "askable": 2, "known": None, "widths": [4, 4], "skipped": []}
     lost = [{"fact": "⟨E, P36, e⟩", "reason": "AnswerNotWritable: the tokenizer cannot write 'e'"}]
+
+    def shares(found):
+        return {"attribution": {"share": "7/10", "mean": 1.0, "found": found}}
+
     return [
-        {**common, "relation": "P36", "found": True, "facts": facts[:2], "skipped": lost},
-        {**common, "relation": "P19", "found": False, "facts": facts[2:]},
+        {**common, "relation": "P36", "shares": shares(True), "rows": first, "skipped": lost},
+        {**common, "relation": "P19", "shares": shares(False), "rows": second},
     ]
 
 
@@ -118,40 +120,30 @@ def test_results_mean_the_same_after_a_file(results) -> None:
 
 def test_every_number_is_what_one_gets_by_asking(model, results) -> None:
     for result in results:
-        for fact in result["facts"]:
-            own, chance = (eg.NeuronSet.parse(" ".join(fact[key])) for key in ("neurons", "chance"))
-            under = {
-                "suppressed": eg.suppressed(own), "amplified": eg.amplified(own, by=2),
-                "same relation": eg.suppressed(own), "other relation": eg.suppressed(own),
-                "chance suppressed": eg.suppressed(chance), "chance amplified": eg.amplified(chance, by=2),
-            }  # fmt: skip
-            assert set(fact["conditions"]) == set(CONDITIONS)
-            for condition, numbers in fact["conditions"].items():
-                subject, relation, _ = numbers["fact"]
-                prompts = FACTS.prompts(FACTS.fact(subject, relation), split="test")
-                before, after = eg.ask(model, prompts), eg.ask(model, prompts, under=under[condition])
-                assert numbers["before"] == pytest.approx([a.probability for a in before], rel=1e-4)
-                assert numbers["after"] == pytest.approx([a.probability for a in after], rel=1e-4)
-                assert numbers["rank_after"] == [a.rank for a in after]
-
-
-def test_neurons_come_from_the_discovery_prompts_alone(model, results) -> None:
-    result = results[0]
-    selector = eg.Shared(share=result["share"])
-    for fact, found in zip(FACTS.facts("P36"), result["facts"], strict=True):
-        scores = eg.locate(model, FACTS.prompts(fact, split="discovery"), by=FAST)
-        assert found["neurons"] == [str(n) for n in eg.select(scores, by=selector)]
+        assert {r["condition"] for r in result["rows"]} == set(CONDITIONS)
+        for said in result["rows"]:
+            neurons = eg.NeuronSet.parse(" ".join(said["neurons"]))
+            loud = "amplified" in said["condition"]
+            under = eg.amplified(neurons, by=2) if loud else eg.suppressed(neurons)
+            prompts = FACTS.prompts(FACTS.fact(said["asked_subject"], said["asked_relation"]), split="test")
+            before, after = eg.ask(model, prompts), eg.ask(model, prompts, under=under)
+            assert said["before"] == pytest.approx([a.probability for a in before], rel=1e-4)
+            assert said["after"] == pytest.approx([a.probability for a in after], rel=1e-4)
+            assert said["rank_after"] == [a.rank for a in after]
 
 
 def test_controls_are_of_the_same_size_and_about_something_else(results) -> None:
     for result in results:
-        for fact in result["facts"]:
-            own, chance = (eg.NeuronSet.parse(" ".join(fact[key])) for key in ("neurons", "chance"))
+        said = {(r["number"], r["condition"]): r for r in result["rows"]}
+        for number in {r["number"] for r in result["rows"]}:
+            of = {c: said[number, c] for c in CONDITIONS}
+            own, chance = (eg.NeuronSet.parse(" ".join(of[c]["neurons"])) for c in ("suppressed", "chance suppressed"))
             assert not own & chance
             assert [n.layer for n in own] == [n.layer for n in chance]
-            near, far = (fact["conditions"][c]["fact"] for c in ("same relation", "other relation"))
-            assert near[1] == result["relation"] != far[1]
-            assert fact["answer"] not in (near[2], far[2])
+            near, far = of["same relation"], of["other relation"]
+            assert near["asked_relation"] == result["relation"] != far["asked_relation"]
+            assert near["answer"] not in (near["asked_answer"], far["asked_answer"])
+            assert of["same relation"]["neurons"] == of["suppressed"]["neurons"] == of["amplified"]["neurons"]
 
 
 def test_a_planted_neuron_is_found_and_its_silence_takes_the_answer_away() -> None:
@@ -176,41 +168,40 @@ def test_a_planted_neuron_is_found_and_its_silence_takes_the_answer_away() -> No
     hook.remove()
     with torch.no_grad():
         block.output.dense.weight[:, 5] += slot
-    experiment = Suppression(FAST, facts=3)
+    experiment = Suppression(Neurons(FAST, facts=3))
     result = experiment.run(model, FACTS, {"relation": "P36", "facts": [0, 1, 2]})
-    ireland = result["facts"][0]
-    assert "L2.5" in ireland["neurons"]
-    numbers = ireland["conditions"]["suppressed"]
-    assert min(numbers["before"]) > 0.5
-    assert max(numbers["after"]) < 0.1
-    assert min(ireland["conditions"]["chance suppressed"]["after"]) > 0.4
+    ireland = {r["condition"]: r for r in result["rows"] if r["subject"] == "Ireland"}
+    assert "L2.5" in ireland["suppressed"]["neurons"]
+    assert min(ireland["suppressed"]["before"]) > 0.5
+    assert max(ireland["suppressed"]["after"]) < 0.1
+    assert min(ireland["chance suppressed"]["after"]) > 0.4
 
 
 def test_a_relation_is_drawn_the_same_whichever_others_are_tried() -> None:
-    several = [Suppression(facts=1, seed=s) for s in range(10)]
+    several = [Suppression(Neurons(facts=1, seed=s)) for s in range(10)]
     alone = [e.cases(FACTS.only(["P36"])) + e.cases(FACTS.only(["P19"])) for e in several]
     assert [e.cases(FACTS) for e in several] == alone
-    draws = {tuple(Suppression(facts=2, seed=s).cases(FACTS)[0]["facts"]) for s in range(20)}
+    draws = {tuple(Suppression(Neurons(facts=2, seed=s)).cases(FACTS)[0]["facts"]) for s in range(20)}
     assert draws == {(0, 1), (0, 2), (1, 2)}
 
 
 def test_what_cannot_be_asked_is_left_out_with_its_reason(model) -> None:
     odd = eg.FactSet("odd", (CAPITAL,), {"P36": (*FACTS.facts("P36"), CAPITAL.fact("Estonia", "Ж"))})
-    result = Suppression(FAST).run(model, odd, {"relation": "P36", "facts": [0, 1, 3]})
-    assert [f["subject"] for f in result["facts"]] == ["Ireland", "France"]
+    result = Suppression(Neurons(FAST)).run(model, odd, {"relation": "P36", "facts": [0, 1, 3]})
+    assert list(dict.fromkeys(r["subject"] for r in result["rows"])) == ["Ireland", "France"]
     assert (result["drawn"], result["askable"]) == (3, 2)
     (skipped,) = result["skipped"]
     assert skipped["fact"] == "⟨Estonia, P36, Ж⟩"
     assert skipped["reason"].startswith("AnswerNotWritable: ")
-    assert all("other relation" not in f["conditions"] for f in result["facts"])  # there is no other
+    assert "other relation" not in {r["condition"] for r in result["rows"]}  # there is no other
 
 
 def test_only_known_facts_are_tried_where_that_is_wanted(model) -> None:
-    experiment = Suppression(FAST, known_only=True)
+    experiment = Suppression(Neurons(FAST, known_only=True))
     result = experiment.run(model, FACTS, {"relation": "P36", "facts": [0, 1, 2]})
     answers = [eg.ask(model, FACTS.prompts(f, split="discovery")) for f in FACTS.facts("P36")]
     known = [sum(a.rank == 1 for a in own) * 2 >= len(own) for own in answers]
-    assert result["known"] == len(result["facts"]) == sum(known)
+    assert result["known"] == len({r["number"] for r in result["rows"]}) == sum(known)
     if not any(known):
         with pytest.raises(BadSetting, match="3 were drawn, of which 3 can be asked of this model, and none is known"):
             experiment.summary([result])
@@ -218,22 +209,23 @@ def test_only_known_facts_are_tried_where_that_is_wanted(model) -> None:
 
 def test_without_any_fact_the_reason_is_told(model) -> None:
     odd = eg.FactSet("odd", (CAPITAL,), {"P36": (CAPITAL.fact("Estonia", "Ж"),)})
-    experiment = Suppression(FAST)
+    experiment = Suppression(Neurons(FAST))
     with pytest.raises(BadSetting, match="1 were drawn, of which 0 can be asked of this model; AnswerNotWritable"):
         experiment.summary([experiment.run(model, odd, case) for case in experiment.cases(odd)])
 
 
 def test_progress_goes_up_to_the_end(model) -> None:
     seen = []
-    Suppression(FAST).run(model, FACTS, {"relation": "P36", "facts": [0, 1]}, progress=lambda i, n: seen.append((i, n)))
+    Suppression(Neurons(FAST)).run(
+        model, FACTS, {"relation": "P36", "facts": [0, 1]}, progress=lambda i, n: seen.append((i, n))
+    )
     assert seen == sorted(seen)
     assert seen[-1] == (4, 4)
 
 
-@pytest.mark.parametrize("wrong", [{"facts": 0}, {"by": -1.0}, {"seed": -1}])
-def test_settings_outside_what_is_defined_are_refused(wrong) -> None:
-    with pytest.raises(BadSetting):
-        Suppression(**wrong)
+def test_a_factor_below_zero_is_refused() -> None:
+    with pytest.raises(BadSetting, match="-1"):
+        Suppression(by=-1.0)
 
 
 def test_it_is_known_by_its_name() -> None:

@@ -12,6 +12,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import data, errors, experiments, testing
+    from .editors import Erasure, KnowledgeSurgery, rewrite
+    from .edits import Edit
     from .facts import Fact, FactSet, Prompt, Relation, Rewrite
     from .interventions import Fixed, Noised, Scaled, amplified, fixed, noised, suppressed
     from .locators import Ablation, Activation, GradientTimesActivation, IntegratedGradients, locate
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from .store import Run, open_run
 
 _HOME = {
+    "editors": ("Erasure", "KnowledgeSurgery", "rewrite"),
+    "edits": ("Edit",),
     "facts": ("Fact", "FactSet", "Prompt", "Relation", "Rewrite"),
     "interventions": ("Fixed", "Noised", "Scaled", "amplified", "fixed", "noised", "suppressed"),
     "locators": ("Ablation", "Activation", "GradientTimesActivation", "IntegratedGradients", "locate"),

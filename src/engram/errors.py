@@ -17,6 +17,7 @@
     + PromptTooLong        (more tokens than the network has positions)
   x BelowFloor             (scores below the stored floor were asked for)
   x OtherRun               (a folder holds a run that differs from the one asked for: says in what)
+  x OtherWeights           (an edit is to be held on weights that it was not made from)
 
 `except EngramError` catches what engram raises on purpose, and nothing else. Anything else is a bug in engram
 (or in what lies below it), and worth a report.
@@ -123,3 +124,7 @@ class BelowFloor(EngramError, ValueError):
 
 class OtherRun(EngramError, ValueError):
     """A folder holds a run that was made with something else; the two cannot be one."""
+
+
+class OtherWeights(EngramError, ValueError):
+    """An edit is to be held on weights that it was not made from; undoing it would leave the wrong ones behind."""

@@ -143,6 +143,17 @@ class Report:
         ]  # fmt: skip
         return {"title": self.title, "scores": rows, "settings": dict(self.settings), "notes": list(self.notes)}
 
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Report:
+        """The report that `to_dict` made these plain values of.
+
+        >>> report = Report("capitals", (Score("accuracy", 0.5, 4, "fraction", interval=(0.1, 0.9)),))
+        >>> Report.of(report.to_dict()) == report
+        True
+        """
+        scores = [Score(**{**s, "interval": s["interval"] and tuple(s["interval"])}) for s in plain["scores"]]
+        return cls(plain["title"], tuple(scores), plain["settings"], tuple(plain["notes"]))
+
     def __str__(self) -> str:
         width = max((len(s.name) for s in self.scores), default=0)
         rows = [self.title]

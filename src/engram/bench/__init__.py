@@ -5,10 +5,11 @@ from .attribution import PEERS
 from .least import Sizes, least
 from .measure import bench_attribution
 from .results import AttributionBench, Side, ratios
+from .runs import RunsBench, bench_runs
 from .trained import AccuracyBench, bench_accuracy
 from .variants import VARIANTS, Variant
 
 __all__ = [
-    "PEERS", "VARIANTS", "Accuracy", "AccuracyBench", "Apart", "AttributionBench", "Side", "Sizes", "Variant",
-    "bench_accuracy", "bench_attribution", "least", "ratios",
+    "PEERS", "VARIANTS", "Accuracy", "AccuracyBench", "Apart", "AttributionBench", "RunsBench", "Side", "Sizes",
+    "Variant", "bench_accuracy", "bench_attribution", "bench_runs", "least", "ratios",
 ]  # fmt: skip

@@ -79,6 +79,12 @@ class Located:
         _show.line()
         settings = {k: v for k, v in self.found[0].settings.items() if v is not None}
         _show.entries([(self.found[0].method, ", ".join(f"{k} {v}" for k, v in settings.items()))])
+        if loose := sorted({layer for a in self.found for layer in _loose(a)}):
+            _show.line()
+            _show.line(
+                f"note: in {', '.join(f'L{i}' for i in loose)} the estimated error stays above the tolerance; where an "
+                "FFN has kinks, as ReLU has, points are no cure: see the gap, or name --steps"
+            )
         if self.beside is not None:
             _show.line()
             _show.line(str(self.beside))
@@ -189,6 +195,14 @@ class Located:
                 ],
                 "layers": _layers(found),
             }
+
+
+def _loose(found: Attribution) -> list[int]:
+    """The layers in which the points ran out before the estimated error was as small as was asked for."""
+    tolerance = found.settings.get("tolerance")
+    if found.error is None or tolerance is None:
+        return []
+    return [int(i) for i in np.flatnonzero(found.error > tolerance * np.abs(found.scores).max())]
 
 
 def _share(found: Attribution, neuron: Neuron) -> float:

@@ -17,7 +17,7 @@ from ._show import NUMBER, TEXT, WORD
 from ._suppressing import called
 
 if TYPE_CHECKING:
-    from ..experiments import Suppression
+    from ..experiments import Neurons
     from ..facts import Fact, FactSet, Prompt, Split
     from ..models import Model
 
@@ -26,6 +26,7 @@ WELL_KNOWN = (
     ("developer", "Windows"), ("symbol", "gold"),
 )  # fmt: skip
 CLOSER = 3  # of these, the neurons are shown
+LOUDER = 2.0  # times, of amplified neurons
 ASKED = 40  # facts per relation
 
 
@@ -91,7 +92,7 @@ def knows(model: Model, facts: FactSet, *, seed: int) -> Section:
     return Section("Does it know the facts?", (said, Folded("Each relation", (table,))))
 
 
-def neurons(model: Model, facts: FactSet, experiment: Suppression) -> Section:
+def neurons(model: Model, facts: FactSet, how: Neurons) -> Section:
     """The neurons of the facts it knows best among a few, and what each fact's prompts say without them."""
     from ..models import ask
 
@@ -102,7 +103,7 @@ def neurons(model: Model, facts: FactSet, experiment: Suppression) -> Section:
     askable = [(f, discovery, test) for f, discovery, test in asked if discovery and test]
     surest = sorted(askable, key=lambda x: -float(average([a.knows for a in ask(model, x[1])])))
     for fact, discovery, test in surest[:CLOSER]:
-        columns, rows, said = _closer(model, discovery, test, experiment)
+        columns, rows, said = _closer(model, discovery, test, how)
         _show.line(f"{fact}: {said}")
         if rows:
             _show.table([(c.removesuffix(" #"), NUMBER if c.endswith("#") else WORD) for c in columns], rows)
@@ -118,16 +119,16 @@ def neurons(model: Model, facts: FactSet, experiment: Suppression) -> Section:
 
 
 def _closer(
-    model: Model, discovery: Sequence[Prompt], test: Sequence[Prompt], experiment: Suppression
+    model: Model, discovery: Sequence[Prompt], test: Sequence[Prompt], how: Neurons
 ) -> tuple[tuple[str, ...], list[list[str]], str]:
     """Columns and rows of its neurons, and in words what happens to P(answer)."""
     from ..interventions import amplified, suppressed
     from ..locators import locate
     from ..models import ask
 
-    found = locate(model, discovery, by=experiment.locator)
-    votes = experiment.selector.votes(found)
-    kept = experiment.selector.select(found)
+    found = locate(model, discovery, by=how.locator)
+    votes = how.selector.votes(found)
+    kept = how.selector.select(found)
     mean = {n: float(np.mean([a.scores[n] for a in found])) for n in kept}
     rows = [[str(n), f"{votes[n]} of {len(found)}", f"{mean[n]:.4f}"] for n in sorted(kept, key=lambda n: -mean[n])]
     columns = ("neuron", "prompts that name it #", "mean score (probability) #")
@@ -135,7 +136,7 @@ def _closer(
         return columns, rows, "no neuron is named by most of its prompts"
     before, silent, loud = (
         float(np.mean([a.probability for a in ask(model, test, under=under)]))
-        for under in (None, suppressed(kept), amplified(kept, by=experiment.by))
+        for under in (None, suppressed(kept), amplified(kept, by=LOUDER))
     )
     changes = [f"{p:.3f} ({signed(100 * (p / before - 1))} %)" for p in (silent, loud)]
     return columns, rows, f"P {before:.3f}, silent {changes[0]}, amplified {changes[1]}, over {len(test)} test prompts"

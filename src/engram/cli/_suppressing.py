@@ -45,7 +45,7 @@ def tried(
 
 def outcome(experiment: Suppression, results: Sequence[Result], model: Model, facts: FactSet) -> Outcome:
     """What the results say, and what they were made with. Raises BadSetting where no fact was tried."""
-    from ..experiments.outcomes import CONDITIONS
+    from ..metrics.outcomes import CONDITIONS
     from ..report import Outcome
 
     said, relations = experiment.judged(results)

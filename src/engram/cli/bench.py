@@ -9,11 +9,11 @@ import typer
 from typer import Option
 
 from . import _show
-from ._options import Json, bytes_of
+from ._options import Json, ModelOptions, bytes_of, spread
 from ._show import NUMBER, WORD
 
 if TYPE_CHECKING:
-    from ..bench import Apart, AttributionBench, Side
+    from ..bench import Apart, AttributionBench, RunsBench, Side
 
 UNITS = {
     "seconds": "seconds per prompt, each run", "median": "seconds per prompt",
@@ -25,6 +25,16 @@ UNITS = {
     "accuracy": "largest difference of a score, of the prompt's largest score, the worst and the median prompt; "
     "sets: Jaccard index of the neurons above 0.2 of the peak, mean over prompts",
 }  # fmt: skip
+RUNS_UNITS = {
+    "seconds": "seconds of the whole call, each round, the start of processes and models among them",
+    "working": "seconds that all facts take at the rate of all workers together, each from its first shard to the end "
+    "of its last, each round",
+    "ratios": "of a place: how many times as fast as the first, in working time, each round; "
+    "of the cost: how many times as long through the store as alone, each round",
+    "cost": "seconds for all prompts in one process, each round: the experiment alone, through the store, and the "
+    "store with results that are there already",
+    "size": "bytes of all shards with their checksums", "extrapolated": "not measured: megabytes are 10⁶ bytes",
+}  # fmt: skip
 REFERENCES = ("published sum", "integral", "same rule, float32")
 
 
@@ -32,6 +42,7 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     benches = typer.Typer(help="Measure speed, as a ratio of ways that say the same.", no_args_is_help=True)
     benches.command("attribution")(attribution)
+    benches.command("runs")(spread(runs))
     app.add_typer(benches, name="bench")
 
 
@@ -83,6 +94,69 @@ def attribution(
     _show.line()
     made = {**found.machine, **found.versions}
     _show.line(", ".join(f"{k} {v}" for k, v in made.items()))
+
+
+def runs(
+    *,
+    facts: Annotated[int, Option(min=1, help="How many shipped facts, of each relation its part.")] = 64,
+    shard: Annotated[int, Option(min=1, help="Facts that are done and stored together.")] = 8,
+    workers: Annotated[int, Option(min=1, help="Processes: 1, and so on up to so many.")] = 2,
+    rounds: Annotated[int, Option(min=1, help="How often all places take their turn.")] = 3,
+    as_json: Json = False,
+    options: ModelOptions,
+) -> None:
+    """What does a run cost beside the experiment: over how many workers, for the store, and on the disk?
+
+    The scores of the same prompts, serially and in processes, in turn; all have to write the same bytes. What they
+    would take for the 253,448 prompts of ParaRel is extrapolated from this run.
+
+    \b
+    engram bench runs
+    engram bench runs --model gpt2 --facts 32 --workers 4 --json
+    """
+    from ..bench import bench_runs
+
+    with _show.progress("measuring") as bar:
+        found = bench_runs(
+            opening=options.load, facts=facts, shard=shard, workers=workers, rounds=rounds, progress=bar
+        )  # fmt: skip
+    if as_json:
+        _show.document("bench", what="runs", units=RUNS_UNITS, **found.to_dict())
+        return
+    _runs(found)
+    made = {**found.machine, **found.versions}
+    _show.line(", ".join(f"{k} {v}" for k, v in made.items()))
+
+
+def _runs(found: RunsBench) -> None:
+    def spread_of(each: list[float]) -> str:
+        return f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})"
+
+    _show.line(
+        f"{found.facts:,} facts of {found.data}, {found.records:,} prompts, asked of {found.model}, in shards of "
+        f"{found.shard} facts; {found.rounds} rounds, all places in turn"
+    )
+    _show.line()
+    columns = [("", WORD), ("workers", NUMBER), ("facts/s", NUMBER), ("prompts/s", NUMBER)]
+    columns += [(f"times as fast as {found.places[0].name}", NUMBER), ("seconds beside the work", NUMBER)]
+    rows = [
+        (
+            p.name, p.workers, *(f"{n / statistics.median(p.working):.2f}" for n in (found.facts, found.records)),
+            spread_of(found.ratios(p)),
+            f"{statistics.median(s - w for s, w in zip(p.seconds, p.working, strict=True)):.1f}",
+        )
+        for p in found.places
+    ]  # fmt: skip
+    _show.table(columns, rows)
+    _show.line()
+    _show.line("All wrote the same bytes." if found.same else "They did not write the same bytes: please report this.")
+    beside = [t / a for t, a in zip(found.cost.through, found.cost.alone, strict=True)]
+    _show.line(f"The store takes {spread_of(found.micros)} µs for a record; through it, a run takes")
+    _show.line(f"{spread_of(beside)} times as long as the experiment alone.")
+    _show.line(
+        f"A record takes {found.bytes_per_record:.0f} bytes. Extrapolated from these {found.records:,}, the 253,448 "
+        f"prompts of ParaRel would take {found.corpus:.0f} MB."
+    )
 
 
 def _costs(found: AttributionBench) -> None:

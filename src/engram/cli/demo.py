@@ -53,14 +53,14 @@ def demo(
     _show.line(f"{len(known):,} facts of {len(known.relations)} relations come with engram.")
     _show.line()
     model = options.load()
-    from ..experiments import Suppression
-    from ..locators import IntegratedGradients
+    from ..experiments import Neurons, Suppression
     from . import _story, _suppressing
 
-    experiment = Suppression(IntegratedGradients(rule="gauss"), facts=facts, known_only=True, seed=SEED)
+    neurons = Neurons(facts=facts, known_only=True, seed=SEED)
+    experiment = Suppression(neurons, by=_story.LOUDER)
     with _one_thread(model):
         _story.examples(model, known)
-        sections = [_story.knows(model, known, seed=SEED), _story.neurons(model, known, experiment)]
+        sections = [_story.knows(model, known, seed=SEED), _story.neurons(model, known, neurons)]
         _show.line(f"3. The neurons of up to {facts} facts of every relation that it knows, silenced and amplified")
         _show.line()
         with _show.progress("every relation") as bar:

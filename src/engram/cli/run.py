@@ -1,67 +1,21 @@
-"""`engram run`: a whole experiment, with its report."""
+"""`engram run`: a whole experiment, into a folder that survives."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
 
-from ..errors import BadSetting
-from . import _show
+from ._finding import Finding
 from ._options import Json, ModelOptions, spread
+from ._running import Places
 from .locate import Method
 
 if TYPE_CHECKING:
-    from ..experiments import Suppression
-
-KIND = "run of suppression"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Which facts are tried, how their neurons are selected, and how loud they become."""
-
-    facts: Annotated[int | None, Option(min=1, help="At most so many facts of each relation, drawn by --seed.")] = None
-    known_only: Annotated[
-        bool, Option("--known-only", help="Only facts that the model answers first in half of their discovery prompts.")
-    ] = False
-    threshold: Annotated[float, Option(help="A neuron counts in a prompt above this part of its largest score.")] = 0.2
-    share: Annotated[
-        str, Option(help="It is kept above this share of prompts: where the search for 2 to 5 neurons per fact starts.")
-    ] = "0.7"
-    by: Annotated[float, Option(help="How many times louder amplified neurons are.")] = 2.0
-    seed: Annotated[int, Option(min=0, help="Of every draw.")] = 0
-
-    def experiment(self, method: Method) -> Suppression:
-        """Raises BadSetting, UnknownName."""
-        from ..experiments import Suppression
-        from ..selectors import Shared
-
-        return Suppression(
-            method.locator(), Shared(threshold=self.threshold, share=self.share), by=self.by, facts=self.facts,
-            known_only=self.known_only, seed=self.seed,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Output:
-    """Where the report goes."""
-
-    out: Annotated[Path | None, Option("--out", "-o", help="Write the report to this folder.")] = None
-    force: Annotated[
-        bool, Option("--force", help="Write among the files of a folder that is not an earlier run's.")
-    ] = False
-
-    def check(self) -> None:
-        """May the report go there? Changes nothing. Raises BadSetting."""
-        from .. import report
-
-        if self.out is not None:
-            report.free(self.out, KIND, force=self.force)
+    from ..facts import FactSet
 
 
 @dataclass(frozen=True)
@@ -73,15 +27,15 @@ class Source:
         list[str] | None, Option("--relation", "-r", help="Only this relation, by id or name; may be given again.")
     ] = None
 
+    def read(self) -> FactSet:
+        """The whole data set. Raises what `engram.data.read` raises."""
+        from .. import data
 
-@dataclass(frozen=True)
-class Places:
-    """Where the work is done, and by how many."""
+        return data.read(self.data)
 
-    on: Annotated[str, Option(help="serial: in this process; processes: in several of this machine.")] = "serial"
-    workers: Annotated[int, Option(min=1, help="With --on processes: how many, each with a model of its own.")] = 1
-    threads: Annotated[int, Option(min=1, help="Of each process. The last bits of sums depend on it.")] = 1
-    retry: Annotated[bool, Option("--retry", help="Try again what was given up because its workers ended.")] = False
+    def relations(self, known: FactSet) -> Sequence[str] | None:
+        """The ids of the relations that were named; None where none was. Raises UnknownName."""
+        return [known.relation(r).id for r in self.relation] if self.relation else None
 
 
 @dataclass(frozen=True)
@@ -95,102 +49,213 @@ class Facts:
     shard: Annotated[int, Option(min=1, help="Facts that are done and stored together.")] = 32
 
 
+OTHERS = 20
+Told = Annotated[str, Option("--texts", help="Texts about the facts: shipped, or a folder of BingRel.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    experiments = typer.Typer(help="Run a whole experiment, and write its report.", no_args_is_help=True)
-    experiments.command("suppression")(spread(suppression))
-    experiments.command("attribution")(spread(attribution))
+    experiments = typer.Typer(
+        help="Run a whole experiment. With --out, stop it or kill it, and run it again: it goes on where it was. Run "
+        "it several times at once, on machines that share the disk: they share the work.",
+        no_args_is_help=True,
+    )
+    for command in (
+        attribution, neurons, suppression, activation_by_prompt, trigger_prompts, updating, erasing,
+    ):  # fmt: skip
+        experiments.command(command.__name__)(spread(command))
     app.add_typer(experiments, name="run")
+
+
+def attribution(
+    *, source: Source, facts: Facts, method: Method, places: Places, as_json: Json = False, options: ModelOptions
+) -> None:
+    """The scores of all prompts of a data set, sparse: the dear step, done once.
+
+    `engram select` finds neurons in what was kept, `engram run neurons --scores` takes it, `engram verify` checks it.
+
+    \b
+    engram run attribution --limit 64 --rule gauss --out runs/first
+    engram run attribution --model gpt2 --data pararel --sample 1000 --on processes --workers 2 --out runs/gpt2
+    """
+    from ..experiments import Attributions
+
+    experiment = Attributions(
+        method.locator(), floor=facts.floor, limit=facts.limit, sample=facts.sample, seed=facts.seed, shard=facts.shard
+    )
+    known = source.read()
+    if relations := source.relations(known):
+        known = known.only(list(dict.fromkeys(relations)))
+    places.do(experiment, known, options, as_json=as_json)
+
+
+def neurons(
+    *, source: Source, found: Finding, method: Method, places: Places, as_json: Json = False, options: ModelOptions
+) -> None:
+    """Which neurons carry each fact, how many are there, in which layers, and how many do facts share?
+
+    Dai et al. (2022), table 2 and figure 3, with neurons chosen by activation beside them.
+
+    \b
+    engram run neurons --facts 5 --out runs/neurons
+    engram run neurons --like paper --model bert-base-cased --data pararel --out runs/neurons
+    """
+    known = source.read()
+    places.do(found.located(method, source.relations(known)), known, options, as_json=as_json)
 
 
 def suppression(
     *,
     source: Source,
-    settings: Settings,
+    found: Finding,
+    by: Annotated[float, Option(help="How many times louder amplified neurons are.")] = 2.0,
     method: Method,
-    output: Output,
+    places: Places,
     as_json: Json = False,
     options: ModelOptions,
 ) -> None:
     """What happens to the right answer when its neurons fall silent?
 
     Finds the neurons of every fact on its discovery templates, suppresses and amplifies them in its test templates,
-    and does the same with random neurons and with other facts. Dai et al. (2022), figures 4 and 5.
+    and does the same with the neurons of the baseline, with random ones and with other facts. Dai et al. (2022),
+    figures 4 and 5.
 
     \b
     engram run suppression --facts 5 --relation capital --known-only
     engram run suppression --model gpt2 --data pararel --facts 20 --out runs/gpt2
     """
-    output.check()
-    from .. import data as home
-    from . import _suppressing
+    from ..experiments import Suppression
 
-    known = home.read(source.data)
-    wanted = {known.relation(r).id for r in source.relation or ()}
-    experiment = settings.experiment(method)
-    model = options.load()
-    cases = [c for c in experiment.cases(known) if not wanted or c["relation"] in wanted]
-    with _show.progress("suppressing") as bar:
-        results = _suppressing.tried(experiment, model, known, cases, bar)
-    found = _suppressing.outcome(experiment, results, model, known)
-    if output.out is not None:
-        title = f"Knowledge neurons of {model.name}"
-        under = f"Suppression and amplification, {found.report['facts'].n:,} facts of {known.name}"
-        _suppressing.write(found, output.out, kind=KIND, title=title, under=under)
-    if as_json:
-        _show.document("run", experiment="suppression", out=output.out and str(output.out), **found.document())
-        return
-    _show.line(f"{known.name}, asked of {model.name}")
-    _show.line()
-    _suppressing.lines(found)
-    _show.line()
-    _suppressing.notes(found)
-    if output.out is not None:
-        _show.line(f"written: {output.out / _suppressing.REPORT}")
+    known = source.read()
+    experiment = Suppression(found.finder(method, source.relations(known)), by=by)
+    places.do(experiment, known, options, as_json=as_json)
 
 
-def attribution(
+def activation_by_prompt(
     *,
-    out: Annotated[Path, Option("--out", "-o", help="The run's folder: a new one, or one to go on with.")],
     source: Source,
-    facts: Facts,
+    found: Finding,
+    texts: Told = "shipped",
+    slot: Annotated[
+        str | None, Option(help="Hidden in texts that do not state the fact: a random word, or an entity. [word]")
+    ] = None,
+    clean: Annotated[
+        bool | None, Option("--clean/--all", help="Leave out texts that say more than their type should. [clean]")
+    ] = None,
+    others: Annotated[
+        str | None, Option(help="Other texts are: all texts about facts, or neither, ordinary ones. [neither]")
+    ] = None,
     method: Method,
     places: Places,
     as_json: Json = False,
     options: ModelOptions,
 ) -> None:
-    """The scores of all prompts of a data set, kept in a folder that survives.
+    """Do texts that state a fact activate its neurons more than texts that do not?
 
-    Stop it or kill it, and run it again: it goes on where it was. Run it several times at once, on machines that
-    share the disk: they share the work. `engram select` finds neurons in what was kept, `engram verify` checks it.
+    Dai et al. (2022), table 4: texts that mention subject and answer, the subject alone, and others. With --slot
+    entity, an entity's place is compared with an entity's place.
 
     \b
-    engram run attribution --limit 64 --rule gauss --out runs/first
-    engram run attribution --model gpt2 --data pararel --sample 1000 --on processes --workers 2 --out runs/gpt2
+    engram run activation_by_prompt --facts 5 --out runs/prompts
+    engram run activation_by_prompt --neurons runs/neurons --slot entity --out runs/entities
     """
-    from .. import data as home
-    from ..experiments import Attributions
-    from ..runs import run
-    from . import _running
+    from .. import data
+    from ..experiments import ActivationByPrompt
 
-    experiment = Attributions(
-        method.locator(), floor=facts.floor, limit=facts.limit, sample=facts.sample, seed=facts.seed, shard=facts.shard
-    )
-    known = home.read(source.data)
-    if source.relation:
-        known = known.only(list(dict.fromkeys(known.relation(r).id for r in source.relation)))
-    where: Any = places.on
-    with _running.meter("locating") as show:
-        done = run(
-            experiment, known, options.load, out=out, on=where, workers=places.workers, threads=places.threads,
-            retry=places.retry, progress=show,
-        )  # fmt: skip
-    report = None
-    with suppress(BadSetting):  # nothing that can be asked is a result too
-        report = experiment.summary(done.results())
-    if as_json:
-        _show.document("run", experiment="attribution", **_running.document(done, report))
-    else:
-        _running.lines(done, report)
-    if not done.complete:
-        raise typer.Exit(1)
+    known = source.read()
+    finder = found.finder(method, source.relations(known))
+    chosen: dict[str, Any] = {"clean": clean, "slot": slot, "others": others, "preset": found.like}
+    experiment = ActivationByPrompt(data.texts(texts, known), finder, **chosen)
+    places.do(experiment, known, options, as_json=as_json)
+
+
+def trigger_prompts(
+    *,
+    source: Source,
+    found: Finding,
+    texts: Told = "shipped",
+    k: Annotated[int | None, Option("--k", min=1, help="How many texts from the top, and from the bottom. [2]")] = None,
+    method: Method,
+    places: Places,
+    as_json: Json = False,
+    options: ModelOptions,
+) -> None:
+    """Which texts that state a fact activate its neurons most, and which least?
+
+    Dai et al. (2022), table 3.
+
+    \b
+    engram run trigger_prompts --relation capital --facts 5 --out runs/triggers
+    """
+    from .. import data
+    from ..experiments import TriggerPrompts
+
+    known = source.read()
+    finder = found.finder(method, source.relations(known))
+    chosen: dict[str, Any] = {"k": k, "preset": found.like}
+    experiment = TriggerPrompts(data.texts(texts, known), finder, **chosen)
+    places.do(experiment, known, options, as_json=as_json)
+
+
+def updating(
+    *,
+    source: Source,
+    found: Finding,
+    edited: Annotated[int, Option(min=1, help="Facts of each relation that are given another answer.")] = 10,
+    remove: Annotated[float | None, Option(help="How much of the old answer is taken out of a value slot. [1]")] = None,
+    add: Annotated[float | None, Option(help="How much of the new one is put in. [8]")] = None,
+    scaled: Annotated[
+        bool | None, Option("--scaled/--unscaled", help="Both in lengths of the slot, as the code has it. [scaled]")
+    ] = None,
+    exclusive: Annotated[
+        str, Option(help="Neurons that more than this share of the relation's facts have are left alone.")
+    ] = "1/10",
+    method: Method,
+    places: Places,
+    as_json: Json = False,
+    options: ModelOptions,
+) -> None:
+    """Can a fact be given another answer through its neurons, and what else changes?
+
+    Dai et al. (2022), table 6, with random neurons beside; and on paraphrases that had no part in it. Every edit is
+    undone before the next.
+
+    \b
+    engram run updating --facts 20 --edited 3 --out runs/updating
+    """
+    from ..experiments import Updating
+
+    known = source.read()
+    finder = found.finder(method, source.relations(known))
+    chosen: dict[str, Any] = {"remove": remove, "add": add, "scaled": scaled, "preset": found.like}
+    experiment = Updating(finder, **chosen, exclusive=exclusive, facts=edited)
+    places.do(experiment, known, options, as_json=as_json)
+
+
+def erasing(
+    *,
+    source: Source,
+    found: Finding,
+    erased: Annotated[int, Option(min=1, help="How many of the relation's most frequent neurons are erased.")] = 20,
+    others: Annotated[
+        int | None, Option(min=0, help="Facts of each other relation that are asked. [20; all with --like paper]")
+    ] = None,
+    method: Method,
+    places: Places,
+    as_json: Json = False,
+    options: ModelOptions,
+) -> None:
+    """Can a relation be erased through its neurons, and what goes with it?
+
+    Dai et al. (2022), table 5: the cloze perplexity of the relation, of all others, and of ordinary text, before and
+    after. Each relation is erased by itself, and everything is undone.
+
+    \b
+    engram run erasing --relation capital --relation currency --out runs/erasing
+    """
+    from ..experiments import Erasing
+
+    known = source.read()
+    asked = others if others is not None or found.like in ("paper", "hunter") else OTHERS
+    experiment = Erasing(found.finder(method, source.relations(known)), neurons_erased=erased, others=asked)
+    places.do(experiment, known, options, as_json=as_json)

@@ -1,6 +1,7 @@
 """Data sets: files become a FactSet. `data.pararel("path/to/its/folder")`, `data.shipped()`; one file in `sets` each.
 
-Every data set that is registered, a plug-in's too, can be read by a function of its name here.
+Every data set that is registered, a plug-in's too, can be read by a function of its name here. `data.texts` reads texts
+about the facts of one.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from ..facts import FactSet
 from .base import DataSet, Entry, catalogue, data_sets, read, verb
+from .texts import texts
 
 if TYPE_CHECKING:
     shipped: Callable[..., FactSet]  # else a type checker takes the folder of that name for a module
 
-__all__ = ["DataSet", "Entry", "catalogue", "data_sets", "read"]
+__all__ = ["DataSet", "Entry", "catalogue", "data_sets", "read", "texts"]
 
 
 def __getattr__(name: str) -> Callable[..., FactSet]:

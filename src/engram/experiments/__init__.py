@@ -1,7 +1,16 @@
 """One file = one published or new experiment: `cases`, `run`, `summary`."""
 
+from .activation_by_prompt import ActivationByPrompt
 from .attribution import Attributions
 from .base import Experiment, experiments
+from .erasing import Erasing
+from .neurons import Neurons
+from .stored import StoredNeurons
 from .suppression import Suppression
+from .trigger_prompts import TriggerPrompts
+from .updating import Updating
 
-__all__ = ["Attributions", "Experiment", "Suppression", "experiments"]
+__all__ = [
+    "ActivationByPrompt", "Attributions", "Erasing", "Experiment", "Neurons", "StoredNeurons", "Suppression",
+    "TriggerPrompts", "Updating", "experiments",
+]  # fmt: skip

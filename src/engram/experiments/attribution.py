@@ -27,9 +27,10 @@ class Attributions(Experiment):
     """Score every neuron for every prompt of every fact, and ask the prompt.
 
     Scores of at least `floor` of a prompt's largest are kept (0.1, as the authors' code does). `limit` takes the
-    first so many facts; `sample` draws so many by `seed`, of each relation as many as its part of the facts is.
-    `shard` is how many facts, in the order of the data, make a case. A causal model is asked the templates that have
-    their blank last. Raises BadSetting.
+    first so many facts; `sample` draws so many by `seed`, of each relation as many as its part of the facts is;
+    `facts` draws so many of each relation, the same that `Neurons` draws with its `facts` and this seed. `shard` is
+    how many facts, in the order of the data, make a case. A causal model is asked the templates that have their blank
+    last. Raises BadSetting.
     """
 
     name: ClassVar[str] = "attribution"
@@ -39,13 +40,14 @@ class Attributions(Experiment):
     sample: int | None = None
     seed: int = 0
     shard: int = 32
+    facts: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.floor < 1:
             raise BadSetting(f"a floor is a part of the largest score, between 0 and 1, not {self.floor:g}")
-        if self.limit is not None and self.sample is not None:
-            raise BadSetting("a limit takes the first facts, a sample draws some: give one of them")
-        for name in ("limit", "sample", "shard"):
+        if sum(x is not None for x in (self.limit, self.sample, self.facts)) > 1:
+            raise BadSetting("a limit takes the first facts, sample and facts draw some: give one of them")
+        for name in ("limit", "sample", "facts", "shard"):
             if (n := getattr(self, name)) is not None and n < 1:
                 raise BadSetting(f"{name} is a number of facts from 1 up, not {n}")
         if self.seed < 0:
@@ -101,16 +103,17 @@ class Attributions(Experiment):
     def settings(self) -> dict[str, Any]:
         """Everything that decides the numbers, as plain values."""
         locator: dict[str, Any] = {"name": self.locator.name, **asdict(self.locator)}  # type: ignore[call-overload]
-        chosen = {name: getattr(self, name) for name in ("floor", "limit", "sample", "seed", "shard")}
+        chosen = {name: getattr(self, name) for name in ("floor", "limit", "sample", "facts", "seed", "shard")}
         return {"locator": locator, **chosen}
 
     def _drawn(self, facts: FactSet) -> list[int]:
-        if self.sample is None:
+        if self.sample is None and self.facts is None:
             return list(range(len(facts)))[: self.limit]
         groups: dict[str, list[int]] = {}
         for number, fact in enumerate(facts):
             groups.setdefault(fact.relation, []).append(number)
-        counts = stratified([len(g) for g in groups.values()], self.sample)
+        sizes = [len(g) for g in groups.values()]
+        counts = [self.facts] * len(sizes) if self.sample is None else stratified(sizes, self.sample)
         drawn: list[int] = []
         for (relation, numbers), n in zip(groups.items(), counts, strict=True):
             order = np.random.default_rng([self.seed, zlib.crc32(relation.encode())]).permutation(len(numbers))

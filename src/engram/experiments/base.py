@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from ..facts import FactSet
-from ..models import Model
+import numpy as np
+
+from ..errors import EngramError
+from ..facts import Fact, FactSet, Prompt
+from ..models import Model, ask
 from ..models.batching import Progress
 from ..registry import Registry
-from ..results import Report
+from ..results import Answer, Report
 
 Case = dict[str, Any]  # plain values, so that a case has a hash and can travel
 Result = Mapping[str, Any]  # plain values, so that a result can be stored
 
 
 class Experiment(ABC):
-    """Subclasses are frozen dataclasses: their fields are the settings, the data come with each call."""
+    """Subclasses are frozen dataclasses: their fields are the settings, the data come with each call.
+
+    `columns` are those of the `rows` of a result, by name and kind: text, whole, real, flag, texts, wholes or reals.
+    """
 
     name: ClassVar[str]
+    columns: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def cases(self, facts: FactSet) -> list[Case]:
@@ -27,7 +35,10 @@ class Experiment(ABC):
 
     @abstractmethod
     def run(self, model: Model, facts: FactSet, case: Case, *, progress: Progress | None = None) -> Result:
-        """One case. What cannot be asked is left out and listed under `skipped` with its reason."""
+        """One case: `rows` with the experiment's columns, and what else there is to say of it in plain values.
+
+        What cannot be asked is left out and listed under `skipped` with its reason.
+        """
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -36,6 +47,22 @@ class Experiment(ABC):
     @abstractmethod
     def summary(self, results: Iterable[Result]) -> Report:
         """All cases together. Needs no model."""
+
+
+def luck(seed: int, relation: str, *more: int) -> np.random.Generator:
+    """Of a relation by itself: what is drawn for it does not depend on which others are tried, or when."""
+    return np.random.default_rng([seed, zlib.crc32(relation.encode()), *more])
+
+
+def ask_each(model: Model, prompts: Sequence[Sequence[Prompt]], under: object = None) -> list[list[Answer]]:
+    """All in one go: rows of equal length share a batch."""
+    answers = iter(ask(model, [p for own in prompts for p in own], under=under))
+    return [[next(answers) for _ in own] for own in prompts]
+
+
+def reason(fact: Fact, error: EngramError) -> dict[str, str]:
+    """Why a fact was left out."""
+    return {"fact": str(fact), "reason": f"{type(error).__name__}: {error}"}
 
 
 experiments: Registry[Any] = Registry("experiment", "engram.experiments")

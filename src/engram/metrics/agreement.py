@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from ..errors import BadSetting
 from ..results import Attribution, Floats
@@ -34,6 +33,8 @@ def agreement(a: Attribution, b: Attribution, *, top: int = 20) -> Agreement:
     >>> agreement(scored(0.1, 0.4, 0.2), scored(1.0, 9.0, 3.0), top=2)
     Agreement(spearman=1.0, jaccard=1.0, top=2)
     """
+    from scipy import stats  # takes long to import, and no report needs it
+
     if a.widths != b.widths:
         shapes = [f"{len(s.widths)} layers of up to {max(s.widths)} neurons" for s in (a, b)]
         raise BadSetting(f"attributions of different models cannot be compared: {shapes[0]}, and {shapes[1]}")

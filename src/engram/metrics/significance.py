@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from ..errors import BadSetting, UnknownName
 from ..results import Floats
@@ -55,6 +54,8 @@ def paired_test(
         raise BadSetting("a paired test needs finite values; some of these are NaN or infinite")
     changed = d[d != 0]
     if by == "wilcoxon":
+        from scipy import stats
+
         p = float(stats.wilcoxon(changed).pvalue) if changed.size else 1.0
         return Tested(p, len(d), "wilcoxon")
     if changed.size <= _EXACT:
@@ -86,6 +87,8 @@ def false_discovery(pvalues: ArrayLike, *, method: Literal["bh", "by"] = "bh") -
         raise UnknownName("false discovery correction", method, ["bh", "by"])
     if not ((p >= 0) & (p <= 1)).all():
         raise BadSetting(f"p-values are between 0 and 1; these are not: {p[~((p >= 0) & (p <= 1))][:5].tolist()}")
+    from scipy import stats
+
     q: Floats = stats.false_discovery_control(p, method=method)
     return q
 

@@ -141,6 +141,29 @@ def rows_of(prompt: Prompt, tokenizer: Any, config: Any, family: Family, masks: 
     return rows
 
 
+def text_rows(text: str, tokenizer: Any, config: Any, family: Family) -> list[Row]:
+    """One row per token of a text, special tokens left out: a causal model reads what is before it, any other model
+    the text with this token masked. Raises UnaskablePrompt.
+    """
+    ids = tokenizer(text)["input_ids"]
+    if family.asks == "next":
+        ids = _without_end(ids, tokenizer)
+    special = set(tokenizer.all_special_ids)
+    asked = [i for i, t in enumerate(ids) if t not in special and (i > 0 or family.asks != "next")]
+    if not asked:
+        raise UnaskablePrompt(f"there is no token to ask for in {text!r}")
+    if len(ids) > (limit := _positions(tokenizer, config, family)):
+        raise PromptTooLong(f"{len(ids)} tokens, and this model has {limit} positions: {text[:80]!r}")
+    if family.asks == "next":
+        return [Row(tuple(ids[:i]), i - 1, ids[i]) for i in asked]
+    mark = tokenizer.convert_tokens_to_ids("<extra_id_0>") if family.asks == "sentinel" else _mask_id(tokenizer)
+    said = () if family.asks == "mask" else (_decoder_start(config), *((mark,) if family.asks == "sentinel" else ()))
+    return [
+        Row((*ids[:i], mark, *ids[i + 1 :]), i, ids[i], (*said, *(ids[:i] if family.asks == "infill" else ())))
+        for i in asked
+    ]
+
+
 def _mask_rows(prompt: Prompt, answer: str, tokenizer: Any, _config: Any, masks: Masks) -> list[Row]:
     ids, first, last = _answer_in_place(prompt, answer, tokenizer)
     mask = _mask_id(tokenizer)

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..metrics import Pairs, RelationChanges, by_relation
-from ..metrics.changes import accuracy, average, ratio_of_means
-from ..metrics.intervals import Resampling, percentile
 from ..results import Better, Floats, Score
-from .base import Result
+from .changes import accuracy, average, ratio_of_means
+from .intervals import Resampling, percentile
+from .pairs import Pairs
+from .relations import RelationChanges, by_relation
 
+Result = Mapping[str, Any]  # what an experiment says of one case, in plain values
+
+ARMS = {
+    "attribution": "its refined neurons",
+    "activation": "neurons chosen by activation alone, the paper's baseline",
+    "chance": "as many random neurons of the same layers",
+}
 CONDITIONS = {
     "suppressed": "its own neurons silent",
+    "baseline suppressed": "neurons chosen by activation alone silent",
     "chance suppressed": "as many random neurons of the same layers silent",
     "same relation": "its neurons silent, another fact of the relation asked (with another answer)",
     "other relation": "its neurons silent, a fact of another relation asked",
     "amplified": "its own neurons amplified",
+    "baseline amplified": "neurons chosen by activation alone amplified",
     "chance amplified": "as many random neurons of the same layers amplified",
 }
 _BETTER: dict[str, Better] = {"suppressed": "lower", "amplified": "higher"}
@@ -35,13 +44,13 @@ def pairs_of(results: Iterable[Result], condition: str) -> Pairs | None:
     return Pairs(np.array(before), np.array(after), tuple(fact for fact, x in said for _ in x["before"]))
 
 
-def _said_under(results: Iterable[Result], condition: str) -> list[tuple[tuple[str, str, str], dict[str, Any]]]:
+def _said_under(results: Iterable[Result], condition: str) -> list[tuple[tuple[str, str, str], Mapping[str, Any]]]:
     """Of every fact that was tried under this condition: (relation, subject, answer), and what was said."""
     return [
-        ((r["relation"], f["subject"], f["answer"]), f["conditions"][condition])
+        ((row["relation"], row["subject"], row["answer"]), row)
         for r in results
-        for f in r["facts"]
-        if condition in f["conditions"]
+        for row in r["rows"]
+        if row["condition"] == condition
     ]
 
 
@@ -87,3 +96,20 @@ def nothing_tried(results: Sequence[Result]) -> str:
         return f"{said}, and none is known to it"
     reasons = Counter(x["reason"] for r in results for x in r["skipped"])
     return "; ".join([said, *(reason for reason, _ in reasons.most_common(1))])
+
+
+def notes(results: Sequence[Result], mean: tuple[float, float]) -> Iterator[str]:
+    """What a reader of the numbers must know: what was left out, and where no share gave the `mean` asked for."""
+    for r in results:
+        if r["skipped"]:
+            reasons = Counter(x["reason"].partition(":")[0] for x in r["skipped"])
+            why = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+            yield f"{r['relation']}: {len(r['skipped'])} of {r['drawn']} facts left out ({why})"
+        for arm, share in r["shares"].items():
+            if not share["found"]:
+                yield (
+                    f"{r['relation']}: no share that was tried gives {mean[0]:g} to {mean[1]:g} neurons per fact by "
+                    f"{arm}; share {share['share']} gives {share['mean']:.2g}"
+                )
+        if r["askable"] and not r["rows"]:
+            yield f"{r['relation']}: none of {r['askable']} facts is known, so none was tried"

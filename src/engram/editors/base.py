@@ -1,0 +1,69 @@
+"""How would the weights have to be for a wish to come true? What every editor shares."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..edits import Edit, Wish
+from ..errors import BadSetting
+from ..facts import Prompt
+from ..models import Model
+from ..models.editing import distinct, patch, slot_of
+from ..neurons import Neuron, NeuronSet
+from ..registry import Registry
+
+
+class Editor(ABC):
+    """Turns a wish into an edit. Subclasses are frozen dataclasses: their fields are their settings."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def plan(self, model: Model, wish: Wish, prompt: Prompt | None = None) -> Edit:
+        """The edit that this wish asks for, made from the model's weights as they are. Changes nothing."""
+
+
+def rewrite(model: Model, wish: Wish, *, by: Editor, prompt: Prompt | None = None) -> Edit:
+    """Which change of the weights does this editor plan for this wish? Nothing in the model changes.
+
+    The edit is a value: ask under it (`eg.ask(…, under=edit)`), hold it (`eg.holding`), keep it. `prompt` is a sentence
+    of the fact, in which the answers are written; where none is given they follow the subject. Raises EngramError.
+
+    >>> import engram as eg
+    >>> model, prompt = eg.load("engram:causal"), eg.Prompt("The author of Hamlet is [Y].", "Shakespeare")
+    >>> scores = eg.locate(model, prompt, by=eg.IntegratedGradients(steps=20))
+    >>> neurons = eg.select(scores, by=eg.Top(5))
+    >>> wish = eg.Fact("Hamlet", "author", "Shakespeare").becoming("Dante")
+    >>> edit = eg.rewrite(model, wish, by=eg.KnowledgeSurgery(neurons))
+    >>> eg.ask(model, prompt, under=edit)[0].top[0][0], eg.ask(model, prompt)[0].top[0][0]
+    ('Dante', 'Shakespeare')
+    """
+    return by.plan(model, wish, prompt)
+
+
+def edited(
+    editor: Editor, model: Model, wish: Wish, neurons: NeuronSet, change: Callable[[Neuron, Tensor], Tensor]
+) -> Edit:
+    """The edit in which `change(neuron, slot)` says what each value slot becomes.
+
+    A slot that several neurons name (of layers that share their weights) is changed once. `slot` is float64, [hidden].
+    Raises BadSetting where there are no neurons, or one that the model does not have.
+    """
+    if not neurons:
+        raise BadSetting(f"{editor.name} changes the value slots of some neurons, and was given none")
+    model.check(neurons)
+    with torch.no_grad():
+        patches = tuple(
+            patch(model, n, change(n, slot_of(model, n).to("cpu", torch.float64))) for n in distinct(model, neurons)
+        )
+    settings: dict[str, Any] = {**asdict(editor), "neurons": str(neurons)}  # type: ignore[call-overload]
+    return Edit(editor.name, wish, patches, model.name, settings)
+
+
+editors: Registry[Any] = Registry("editor", "engram.editors")

@@ -1,0 +1,109 @@
+"""What an editor plans: a change of a model's weights as a frozen value. No torch, no model, no open file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .errors import BadSetting
+from .facts import Relation, Rewrite
+from .neurons import Neuron, NeuronSet
+from .results import Floats
+
+Wish = Rewrite | Relation | tuple[Rewrite, ...]  # a fact with another answer (or several), or a relation to be erased
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """The value slot of one neuron, `before` and `after` the edit, [hidden] each.
+
+    `dtype` is what the model keeps it in. numpy has no bfloat16, so such numbers are kept as float32, which holds each
+    of them exactly: written back, they are the same to the last bit. The arrays are copies, and read-only. Two slots
+    are equal where they agree to the last bit. Raises BadSetting where the two are not vectors of one length.
+    """
+
+    neuron: Neuron
+    before: Floats
+    after: Floats
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("before", "after"):
+            kept = np.array(getattr(self, name))
+            kept.setflags(write=False)
+            object.__setattr__(self, name, kept)
+        if self.before.ndim != 1 or self.before.shape != self.after.shape or self.before.dtype != self.after.dtype:
+            said = " and ".join(f"{x.dtype} {x.shape}" for x in (self.before, self.after))
+            raise BadSetting(f"a value slot is a vector before and one of the same form after, not {said}")
+
+    @property
+    def layer(self) -> int:
+        """Of the neuron."""
+        return self.neuron.layer
+
+    @property
+    def index(self) -> int:
+        """Of the neuron in its layer."""
+        return self.neuron.index
+
+    def _bits(self) -> tuple[object, ...]:
+        return self.neuron, self.dtype, self.before.dtype.str, self.before.tobytes(), self.after.tobytes()
+
+    def __eq__(self, other: object) -> bool:
+        return self._bits() == other._bits() if isinstance(other, Slot) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._bits())
+
+    def __reduce__(self) -> tuple[object, ...]:  # so that the copy's arrays are read-only too
+        return type(self), (self.neuron, self.before, self.after, self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A planned change of some weights, made from exactly those weights. Nothing has changed yet.
+
+    `method` is the editor's name and `settings` are its settings, `wish` what it was to achieve, `model` the model it
+    was planned on, and `patches` which value slots become what. An edit is held like an intervention: `eg.ask(…,
+    under=edit)`, `with eg.holding(edit, model):`. It is undone from copies, to the last bit, and refused (OtherWeights)
+    where a slot is not bit for bit what the edit was made from.
+
+    >>> import engram as eg
+    >>> model, prompt = eg.load(), eg.Prompt("The author of Hamlet is [Y].", "Shakespeare")
+    >>> wish = eg.Fact("Hamlet", "author", "Shakespeare").becoming(None)
+    >>> edit = eg.rewrite(model, wish, by=eg.Erasure(eg.NeuronSet.parse("L0.1 L1.2")))
+    >>> print(edit)
+    erasure of ⟨Hamlet, author, Shakespeare⟩: {L0.1, L1.2}
+    >>> answer, = eg.ask(model, prompt, under=edit)
+    """
+
+    method: str
+    wish: Wish
+    patches: tuple[Slot, ...]
+    model: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def neurons(self) -> NeuronSet:
+        """Whose value slots it changes."""
+        return NeuronSet(frozenset(p.neuron for p in self.patches))
+
+    def __str__(self) -> str:
+        return f"{self.method} of {said(self.wish)}: {self.neurons}"
+
+
+def said(wish: Wish) -> str:
+    """The wish in a few words.
+
+    >>> from engram.facts import Fact
+    >>> said(Fact("Ireland", "P36", "Dublin").becoming("Cork"))
+    '⟨Ireland, P36, Dublin⟩ → Cork'
+    """
+    if isinstance(wish, Relation):
+        return f"the relation {wish.id}"
+    if isinstance(wish, Rewrite):
+        return str(wish.fact) + (f" → {wish.answer}" if wish.answer is not None else "")
+    return ", ".join(map(said, wish))

@@ -1,0 +1,94 @@
+"""An edit held: value slots of the weights become others for the length of a block.
+
+What is put back afterwards are copies of what was there, so a model that was edited and is so no longer is the same
+to the last bit. Layers that share their weights share their slots: an edit of one is an edit of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..edits import Edit, Slot
+from ..errors import OtherWeights, UnsupportedModel
+from ..neurons import Neuron, NeuronSet
+from ..results import Floats
+from .conditions import holding
+from .model import Model, value_slots
+
+_PLAIN: dict[torch.dtype, torch.dtype] = {  # what numpy holds a weight's numbers in, each of them exactly
+    torch.bfloat16: torch.float32, torch.float16: torch.float16, torch.float32: torch.float32,
+    torch.float64: torch.float64,
+}  # fmt: skip
+
+
+def slot_of(model: Model, neuron: Neuron) -> Tensor:
+    """The neuron's value slot, [hidden]: a view, writing to it writes to the model. Raises UnsupportedModel."""
+    layer = model.layers[neuron.layer]
+    slot = value_slots(layer.down)[neuron.index]
+    if slot.is_meta or slot.dtype not in _PLAIN:
+        why = "is not in memory (offloaded?)" if slot.is_meta else f"is kept as {slot.dtype}, not as plain numbers"
+        raise UnsupportedModel(f"the weight of {layer.path} {why}, so it cannot be edited")
+    return slot
+
+
+def plain(x: Tensor) -> Floats:
+    """A copy of these numbers for numpy, each of them exact."""
+    kept: Floats = x.detach().to("cpu", _PLAIN[x.dtype]).numpy().copy()
+    return kept
+
+
+def patch(model: Model, neuron: Neuron, after: Tensor) -> Slot:
+    """The slot as it is, and as it would be: `after` [hidden], rounded to what the model keeps its weights in."""
+    slot = slot_of(model, neuron)
+    dtype = str(slot.dtype).removeprefix("torch.")
+    return Slot(neuron, plain(slot), plain(after.to(slot.dtype)), dtype)
+
+
+def distinct(model: Model, neurons: NeuronSet) -> list[Neuron]:
+    """One neuron for each value slot, the first: where layers share their weights, several name the same one."""
+    first: dict[tuple[nn.Module, int], Neuron] = {}
+    for n in neurons:
+        first.setdefault((model.layers[n.layer].down, n.index), n)
+    return list(first.values())
+
+
+@holding.register(Edit)
+@contextmanager
+def _hold(edit: Edit, model: Model) -> Iterator[None]:
+    model.check(edit.neurons)
+    with ExitStack() as stack:
+        for p in edit.patches:
+            slot = slot_of(model, p.neuron)
+            _check(edit, p, slot, model)
+            stack.callback(slot.copy_, slot.clone())
+            slot.copy_(_tensor(p.after, slot))
+        yield
+
+
+def _check(edit: Edit, p: Slot, slot: Tensor, model: Model) -> None:
+    dtype = str(slot.dtype).removeprefix("torch.")
+    if (p.dtype, p.before.shape) != (dtype, tuple(slot.shape)):
+        differs = f"{len(slot)} numbers of {dtype} here, and was {len(p.before)} of {p.dtype}"
+    elif not torch.equal(_bits(_tensor(p.before, slot)), _bits(slot)):
+        differs = "not bit for bit what it was made from (other weights, another edit held, or the same edit twice)"
+    else:
+        return
+    raise OtherWeights(
+        f"this edit ({edit.method}) was planned on {edit.model or 'another model'}: the value slot of {p.neuron} of "
+        f"{model.name} is {differs}. Plan it again, under whatever else is to hold."
+    )
+
+
+def _tensor(x: Floats, slot: Tensor) -> Tensor:
+    return torch.tensor(x).to(slot.device, slot.dtype)
+
+
+def _bits(x: Tensor) -> Tensor:
+    """To be compared: a NaN is itself, and −0 is not 0."""
+    kinds: dict[int, Any] = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return x.contiguous().view(kinds[x.element_size()])
