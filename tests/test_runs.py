@@ -206,6 +206,14 @@ def test_any_experiment_is_run(model: eg.Model, tmp_path: Path) -> None:
     )
 
 
+def test_what_is_told_moves_on_within_a_shard(model: eg.Model, tmp_path: Path) -> None:
+    told: list[int] = []
+    eg.run(Suppression(Neurons(FAST)), FACTS, model, out=tmp_path, progress=lambda done, *_: told.append(done))
+    assert told == sorted(set(told))
+    assert (told[0], told[-1]) == (0, SHARDS)
+    assert len(told) > 2 + len(FACTS.relations)
+
+
 # -- which facts
 
 

@@ -21,7 +21,7 @@ from ..neurons import Neuron, NeuronSet
 from ..presets import FROM_PRESET, fill
 from ..results import Report, Score
 from ..texts import Texts
-from .base import Case, Experiment, Result, experiments, reason
+from .base import Case, Experiment, Result, experiments, halves, reason
 from .neurons import Neurons, Sets
 from .prompt_types import TYPES, Others, PromptTypes, Slot
 from .stored import Finder
@@ -86,11 +86,7 @@ class ActivationByPrompt(Experiment):
 
     def run(self, model: Model, facts: FactSet, case: Case, *, progress: Progress | None = None) -> Result:
         """A row for each fact, arm, neuron and type of text: the mean activation over its `n` texts."""
-
-        def finding(done: int, total: int) -> None:
-            if progress is not None:
-                progress(done, 2 * total)
-
+        finding, trying = halves(progress)
         found = self.neurons.sets(model, facts, case, progress=finding)
         skipped, left_out = list(found.skipped), Counter[str]()
         trials = list(self._trials(model, found, skipped, left_out))
@@ -98,8 +94,7 @@ class ActivationByPrompt(Experiment):
         for start in range(0, len(trials), TOGETHER):
             part = trials[start : start + TOGETHER]
             rows += _rows(model, part, skipped)
-            if progress is not None:
-                progress(len(trials) + start + len(part), 2 * len(trials))
+            trying(start + len(part), len(trials))
         about = {"tried": len(found.facts), "texts_left_out": dict(left_out)}
         return {**found.about, **about, "relation": found.relation, "rows": rows, "skipped": skipped}
 

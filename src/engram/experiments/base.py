@@ -49,6 +49,27 @@ class Experiment(ABC):
         """All cases together. Needs no model."""
 
 
+def halves(progress: Progress | None) -> tuple[Progress, Progress]:
+    """What to tell of a first and of a second half of the work, so that `progress` hears of the whole.
+
+    >>> first, second = halves(lambda done, total: print(done, "of", total))
+    >>> first(1, 2), second(1, 2)
+    1 of 4
+    3 of 4
+    (None, None)
+    """
+
+    def first(done: int, total: int) -> None:
+        if progress is not None:
+            progress(done, 2 * total)
+
+    def second(done: int, total: int) -> None:
+        if progress is not None:
+            progress(total + done, 2 * total)
+
+    return first, second
+
+
 def luck(seed: int, relation: str, *more: int) -> np.random.Generator:
     """Of a relation by itself: what is drawn for it does not depend on which others are tried, or when."""
     return np.random.default_rng([seed, zlib.crc32(relation.encode()), *more])

@@ -23,7 +23,7 @@ from ..models.perplexity import kind_of_perplexity, surprise
 from ..neurons import Neuron, NeuronSet
 from ..results import Report
 from ..selectors import Chance
-from .base import Case, Experiment, Result, ask_each, experiments, luck
+from .base import Case, Experiment, Result, ask_each, experiments, halves, luck
 from .erased import by_relation, scores_of
 from .neurons import Neurons, Sets
 from .stored import Finder
@@ -88,11 +88,7 @@ class Erasing(Experiment):
         `before` and `after` are the means of −ln P(answer) over the fact's prompts, of which `prompts` were asked and
         `right_before` and `right_after` answered rightly; of a text, over its tokens. `erased` says which neurons.
         """
-
-        def finding(done: int, total: int) -> None:
-            if progress is not None:
-                progress(done, 2 * total)
-
+        finding, trying = halves(progress)
         found = self.neurons.sets(model, facts, case, progress=finding)
         skipped = list(found.skipped)
         asked = list(self._asked(model, facts, found.relation))
@@ -111,8 +107,7 @@ class Erasing(Experiment):
                      "right_before": b[1], "right_after": a[1]}
                     for about, b, a in zip(self._about(asked, before), before, after, strict=True)
                 ]  # fmt: skip
-            if progress is not None:
-                progress(len(arms) + done, 2 * len(arms))
+            trying(done, len(arms))
         erased = {arm: [str(n) for n in neurons] for arm, neurons in arms.items()}
         kind = kind_of_perplexity(model)
         return {**found.about, "relation": found.relation, "erased": erased, "text_measure": kind, "rows": rows,

@@ -22,7 +22,7 @@ from ..models import Model, ask
 from ..models.batching import Progress
 from ..neurons import NeuronSet
 from ..results import Answer, Report, Score
-from .base import Case, Experiment, Result, ask_each, experiments, luck, reason
+from .base import Case, Experiment, Result, ask_each, experiments, halves, luck, reason
 from .neurons import Neurons, Sets
 from .stored import Finder
 
@@ -55,15 +55,11 @@ class Suppression(Experiment):
 
     def run(self, model: Model, facts: FactSet, case: Case, *, progress: Progress | None = None) -> Result:
         """Find the neurons of these facts, then ask under every condition: a row for each fact and condition."""
-
-        def finding(done: int, total: int) -> None:
-            if progress is not None:
-                progress(done, 2 * total)
-
+        finding, trying = halves(progress)
         found = self.neurons.sets(model, facts, case, progress=finding)
         skipped = list(found.skipped)
         trials = [self._trial(found, i) for i in range(len(found.facts))]
-        rows = self._tried(model, facts, trials, skipped, progress)
+        rows = self._tried(model, facts, trials, skipped, trying)
         return {**found.about, "relation": found.relation, "rows": rows, "skipped": skipped}
 
     def summary(self, results: Iterable[Result]) -> Report:
@@ -104,7 +100,7 @@ class Suppression(Experiment):
 
     def _tried(
         self, model: Model, facts: FactSet, trials: Sequence[_Trial], skipped: list[dict[str, str]],
-        progress: Progress | None,
+        trying: Progress,
     ) -> list[dict[str, Any]]:  # fmt: skip
         """Every fact asked under every condition. What is asked of the model as it is, is asked all at once."""
         far = self._elsewhere(model, facts, trials)
@@ -118,8 +114,7 @@ class Suppression(Experiment):
                 rows += list(self._rows(model, t, other, prompts, before))
             except EngramError as error:
                 skipped.append(reason(t.fact, error))
-            if progress is not None:
-                progress(len(trials) + done, 2 * len(trials))
+            trying(done, len(trials))
         return rows
 
     def _rows(

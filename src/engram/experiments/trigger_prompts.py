@@ -21,7 +21,7 @@ from ..presets import FROM_PRESET, fill
 from ..results import Report, Score
 from ..texts import Texts
 from .activation_by_prompt import NO_NEURONS, NO_TEXTS
-from .base import Case, Experiment, Result, experiments, reason
+from .base import Case, Experiment, Result, experiments, halves, reason
 from .neurons import Neurons, Sets
 from .prompt_types import PromptTypes
 from .stored import Finder
@@ -76,11 +76,7 @@ class TriggerPrompts(Experiment):
         `end` is "top" or "bottom", `rank` counts from that end, `n` is how many texts were ranked, and `text` is
         whole again.
         """
-
-        def finding(done: int, total: int) -> None:
-            if progress is not None:
-                progress(done, 2 * total)
-
+        finding, trying = halves(progress)
         found = self.neurons.sets(model, facts, case, progress=finding)
         skipped, left_out = list(found.skipped), Counter[str]()
         rows: list[dict[str, Any]] = []
@@ -89,8 +85,7 @@ class TriggerPrompts(Experiment):
                 rows += self._of_fact(model, found, i, skipped, left_out)
             except EngramError as error:
                 skipped.append(reason(fact, error))
-            if progress is not None:
-                progress(len(found.facts) + i + 1, 2 * len(found.facts))
+            trying(i + 1, len(found.facts))
         about = {"tried": len(found.facts), "texts_left_out": dict(left_out)}
         return {**found.about, **about, "relation": found.relation, "rows": rows, "skipped": skipped}
 

@@ -26,7 +26,7 @@ from ..presets import FROM_PRESET, fill
 from ..results import Answer, Report
 from ..selectors import Chance, Exclusive
 from ..selectors.shared import Share, exact
-from .base import Case, Experiment, Result, experiments, luck, reason
+from .base import Case, Experiment, Result, experiments, halves, luck, reason
 from .neurons import Neurons, Sets
 from .stored import Finder
 from .updated import scores_of
@@ -105,11 +105,7 @@ class Updating(Experiment):
         `before` and `after` are log-probabilities of the answer of who is asked, `new_before` and `new_after` those of
         the new answer. Places: "asked" (the prompt of choice), "paraphrases", "same relation", "other relation".
         """
-
-        def finding(done: int, total: int) -> None:
-            if progress is not None:
-                progress(done, 2 * total)
-
+        finding, trying = halves(progress)
         found = self.neurons.sets(model, facts, case, progress=finding)
         skipped = list(found.skipped)
         trials, counts = self._trials(model, facts, found, skipped)
@@ -121,8 +117,7 @@ class Updating(Experiment):
                 rows += list(self._rows(model, trial, before))
             except EngramError as error:
                 skipped.append(reason(trial.fact, error))
-            if progress is not None:
-                progress(len(trials) + done, 2 * len(trials))
+            trying(done, len(trials))
         return {**found.about, **counts, "relation": found.relation, "rows": rows, "skipped": skipped}
 
     def summary(self, results: Iterable[Result]) -> Report:

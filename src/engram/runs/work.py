@@ -16,6 +16,7 @@ from ..experiments import Experiment
 from ..experiments.base import Case
 from ..facts import FactSet
 from ..models import Model
+from ..models.batching import Progress
 from ..store import Lease, Leases, RunFolder, identity, name_of
 
 PAUSE = 0.1  # seconds between two looks at what others are doing
@@ -45,7 +46,8 @@ def work(
                 idle = False
                 with leases.held(lease):
                     if not folder.final(shard).exists():  # it may have been done since we looked
-                        _do(folder, experiment, model, facts, cases[shard], lease, log)
+                        within = told.within(shard) if isinstance(told, Meter) else None
+                        _do(folder, experiment, model, facts, cases[shard], lease, log, within)
                 if folder.final(shard).exists():
                     leases.forget(shard)
                 told()
@@ -57,11 +59,12 @@ def work(
 
 
 def _do(
-    folder: RunFolder, experiment: Experiment, model: Model, facts: FactSet, case: Case, lease: Lease, log: _Log
-) -> None:
+    folder: RunFolder, experiment: Experiment, model: Model, facts: FactSet, case: Case, lease: Lease, log: _Log,
+    progress: Progress | None,
+) -> None:  # fmt: skip
     log.write("began", lease)
     try:
-        result = experiment.run(model, facts, case)
+        result = experiment.run(model, facts, case, progress=progress)
     except OutOfMemory as error:  # after the model has tried it in ever smaller parts
         log.write("out of memory", lease)
         folder.quarantine(lease.shard, {"shard": lease.shard, "reason": f"OutOfMemory: {error}"})
@@ -108,7 +111,15 @@ class Meter:
 
     def __call__(self) -> None:
         """Tell, if there is something new."""
-        if self.show is not None and (done := self._done()) != self.last:
+        self._tell(self._done())
+
+    def within(self, shard: int) -> Progress:
+        """What to tell of one shard's own progress: a part of it counts as this part of its facts."""
+        before, size = self._done(), self.folder.sizes[shard]
+        return lambda done, total: self._tell(before + int(size * done / max(total, 1)))
+
+    def _tell(self, done: int) -> None:
+        if self.show is not None and done != self.last:
             self.last = done
             seconds = max(time.monotonic() - self.start, 1e-9)
             self.show(done, sum(self.folder.sizes), (done - self.before) / seconds)
