@@ -1,6 +1,7 @@
 """Results as pictures, tables and one self-contained page. Reads plain values; no model, no torch."""
 
 from .aims import AIMS, Aim, Verdict, verdicts
+from .book import report_run, report_runs
 from .canvas import save, standalone, svg
 from .folder import free, write
 from .page import Folded, Items, Page, Picture, Section
@@ -9,5 +10,5 @@ from .tables import Table, decimal, percent, signed
 
 __all__ = [
     "AIMS", "Aim", "Folded", "Items", "Outcome", "Page", "Picture", "Section", "Table", "Verdict", "decimal", "free",
-    "percent", "save", "signed", "standalone", "svg", "verdicts", "write",
+    "percent", "report_run", "report_runs", "save", "signed", "standalone", "svg", "verdicts", "write",
 ]  # fmt: skip

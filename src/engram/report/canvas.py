@@ -119,9 +119,16 @@ def save(figure: Figure, path: str | Path) -> None:
     if path.suffix == ".svg":
         path.write_text(standalone(svg(figure)), encoding="utf-8")
     elif path.suffix == ".png":
-        figure.savefig(path, format="png", dpi=200, facecolor="white", bbox_inches="tight", pad_inches=0.1)
+        path.write_bytes(png(figure))
     else:
         raise BadSetting(f"a picture is written as .svg or .png, not as {path.name!r}")
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a picture of dots, on white."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=200, facecolor="white", bbox_inches="tight", pad_inches=0.1)
+    return out.getvalue()
 
 
 def standalone(text: str) -> str:

@@ -29,13 +29,16 @@ def free(folder: Path, kind: str, *, force: bool = False) -> None:
     )
 
 
-def write(folder: Path, files: Mapping[str, str], results: Mapping[str, Any]) -> None:
-    """Put these texts and `results` (as results.json, which says its own `kind`) into the folder.
+def write(folder: Path, files: Mapping[str, str | bytes], results: Mapping[str, Any]) -> None:
+    """Put these texts (or bytes) and `results` (as results.json, which says its own `kind`) into the folder.
 
     All are written under other names first. Should anything go wrong by then, the folder is as it was; what other
     files it holds stay. Raises BadData where the folder cannot be written to.
     """
-    whole = {**files, RESULTS: json.dumps(results, ensure_ascii=False, allow_nan=False, indent=1) + "\n"}
+    whole: dict[str, str | bytes] = {
+        **files,
+        RESULTS: json.dumps(results, ensure_ascii=False, allow_nan=False, indent=1) + "\n",
+    }
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,8 +47,8 @@ def write(folder: Path, files: Mapping[str, str], results: Mapping[str, Any]) ->
         raise BadData(folder, None, f"cannot be written to ({error.strerror})") from error
     done = False
     try:
-        for name, text in whole.items():
-            _to_disk(aside / name, text)
+        for name, content in whole.items():
+            _to_disk(aside / name, content)
         (folder / RESULTS).unlink(missing_ok=True)
         for name in whole:
             (aside / name).replace(folder / name)
@@ -58,9 +61,9 @@ def write(folder: Path, files: Mapping[str, str], results: Mapping[str, Any]) ->
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _to_disk(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+def _to_disk(path: Path, content: str | bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
 

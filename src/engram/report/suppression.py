@@ -14,7 +14,7 @@ from .aims import verdicts
 from .canvas import svg
 from .page import Folded, Items, Page, Picture, Section
 from .pictures import Effect
-from .tables import Table, percent, signed
+from .tables import Table, flat, percent, signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,9 +82,9 @@ class Outcome:
             own, loud = ((effects[a], effects[b]) for a, b in pairs)
             drawn["relations"] = pictures.by_relation(own, loud, self.names)
         carried = {
-            r["relation"]: [[Neuron.parse(n) for n in f["neurons"]] for f in r["facts"]]
+            r["relation"]: [[Neuron.parse(n) for n in row["neurons"]] for row in _of(r, "suppressed")]
             for r in self.results
-            if r["facts"]
+            if r["rows"]
         }
         if any(own for facts in carried.values() for own in facts):
             drawn["layers"] = pictures.layers(carried, max(len(r["widths"]) for r in self.results))
@@ -93,9 +93,10 @@ class Outcome:
 
     def page(self, drawn: Mapping[str, Figure], *, title: str, under: str, before: Sequence[Section] = ()) -> Page:
         """One page of it all, behind other sections if there are any."""
-        return Page(title, under, [*before, *self._sections({name: Picture(svg(f)) for name, f in drawn.items()})])
+        return Page(title, under, [*before, *self.sections({name: [Picture(svg(f))] for name, f in drawn.items()})])
 
-    def _sections(self, drawn: Mapping[str, Picture]) -> Iterator[Section]:
+    def sections(self, drawn: Mapping[str, Sequence[Picture]]) -> Iterator[Section]:
+        """What there is to say, around pictures under the names of `pictures`."""
         found = verdicts(self.report.scores)
         facts, neurons = self.report["facts"], self.report["neurons per fact"]
         without = self.report["facts without a neuron"]
@@ -109,16 +110,16 @@ class Outcome:
                 Items([str(v) for v in found], [v.kind for v in found]),
                 "An aim is met if the number and its whole 95 % interval lie where they should, not met if the number "
                 "does not, and open if only the interval reaches out.",
-                *([drawn["conditions"]] if "conditions" in drawn else []),
+                *drawn.get("conditions", ()),
                 self._conditions(),
                 f"A fact has {neurons.value:.2f} neurons on average; {100 * without.value:.1f} % of the facts have "
                 "none, and count as unchanged.",
             ),
         )
         if "relations" in drawn:
-            yield Section("Each relation", (drawn["relations"], self._relations()))
+            yield Section("Each relation", (*drawn["relations"], self._relations()))
         if "layers" in drawn:
-            yield Section("The neurons", (drawn["layers"], drawn["neurons"], *self._facts()))
+            yield Section("The neurons", (*drawn["layers"], *drawn["neurons"], *self._facts()))
         yield Section("Left out, and settings", tuple(self._rest()))
 
     def _conditions(self) -> Table:
@@ -145,18 +146,20 @@ class Outcome:
 
     def _relations(self) -> Table:
         of = {c: {r.relation: r for r in changes.rows} for c, changes in self.relations.items()}
-        shown = [c for c in ("suppressed", "chance suppressed", "amplified", "chance amplified") if c in of]
+        every = ("suppressed", "baseline suppressed", "chance suppressed", "amplified", "chance amplified")
+        shown = [c for c in every if c in of]
         rows = []
         for r in self.results:
-            if not r["facts"]:
+            if not r["rows"]:
                 continue
             own = of.get("suppressed", {}).get(r["relation"])
-            sizes = [len(f["neurons"]) for f in r["facts"]]
+            sizes = [len(row["neurons"]) for row in _of(r, "suppressed")]
             changes = [of[c].get(r["relation"]) for c in shown]
             rows.append(
                 [
                     self._name(r["relation"]), f"{len(sizes)} of {r['drawn']}", f"{sum(sizes) / len(sizes):.1f}",
-                    r["share"], *(percent(x.change) if x else "–" for x in changes), _small(own.q) if own else "–",
+                    r["shares"]["attribution"]["share"], *(percent(x.change) if x else "–" for x in changes),
+                    _small(own.q) if own else "–",
                 ]
             )  # fmt: skip
         columns = ("relation", "facts #", "neurons #", "share #", *(f"{c} (%) #" for c in shown), "q #")
@@ -168,17 +171,17 @@ class Outcome:
         return Table(caption, columns, rows)
 
     def _facts(self) -> Iterator[str | Folded]:
-        total = sum(len(r["facts"]) for r in self.results)
+        total = sum(len(_of(r, "suppressed")) for r in self.results)
         if total > _LISTED:
             yield f"The {total:,} facts are too many for a page; they stand in results.json, each with its neurons."
             return
         rows = []
         for r in self.results:
-            for f in r["facts"]:
-                p = [sum(x) / len(x) for x in _levels(f["conditions"])]
+            for own, loud in zip(_of(r, "suppressed"), _of(r, "amplified"), strict=True):
+                p = [sum(x) / len(x) for x in (own["before"], own["after"], loud["after"])]
                 change = signed(100 * (p[1] / p[0] - 1)) if p[0] > 0 else "–"
                 rows.append(
-                    [self._name(r["relation"]), f["subject"], f["answer"], " ".join(f["neurons"]) or "none",
+                    [self._name(r["relation"]), own["subject"], own["answer"], " ".join(own["neurons"]) or "none",
                      *(f"{x:.3f}" for x in p), change]
                 )  # fmt: skip
         columns = (
@@ -202,7 +205,7 @@ class Outcome:
         if skipped:
             table = Table("Not tried", ("relation", "fact", "reason"), skipped[:_LISTED])
             yield Folded(f"Left out, with reasons: {len(skipped):,}", (table,))
-        settings = [(k, str(v)) for k, v in self.report.settings.items()]
+        settings = list(flat(self.report.settings))
         yield Table("Settings of the experiment", ("setting", "value"), settings)
         yield Table("Made with", ("what", "which"), [(k, str(v)) for k, v in self.about.items()])
 
@@ -210,9 +213,9 @@ class Outcome:
         return self.names.get(relation, relation)
 
 
-def _levels(conditions: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Sequence[float]]:
-    own = conditions["suppressed"]
-    return [own["before"], own["after"], conditions["amplified"]["after"]]
+def _of(result: Mapping[str, Any], condition: str) -> list[Mapping[str, Any]]:
+    """What was said under one condition, fact by fact."""
+    return [row for row in result["rows"] if row["condition"] == condition]
 
 
 def _small(p: float) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from ..results import Score
 
@@ -85,3 +86,16 @@ def decimal(score: Score) -> str:
     """
     around = "" if score.interval is None else " [{:.3f}, {:.3f}]".format(*score.interval)
     return f"{score.value:.3f}{around}"
+
+
+def flat(settings: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, str]]:
+    """Nested settings as lines: their names joined with dots.
+
+    >>> list(flat({"by": 2.0, "neurons": {"seed": 0}}))
+    [('by', '2.0'), ('neurons.seed', '0')]
+    """
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{under}{name}.")
+        else:
+            yield f"{under}{name}", str(value)

@@ -1,0 +1,239 @@
+"""What was found beside what was published: the same tables and figures, and why they cannot be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BadData
+from ..results import Report, Score
+from ..store import Run, open_run
+from .bars import Bars, Series, number
+from .book import report_runs
+from .canvas import BLUE, GREY, ORANGE, VERMILLION
+from .chapters.base import drawn
+from .page import Items, Part, Picture, Section
+from .tables import Table, flat, signed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RECIPE = "recipe.json"  # what a folder of runs was made by
+_COLOURS = {"refined neurons": BLUE, "activation baseline": ORANGE, "random neurons": GREY}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The runs of a recipe that are done, by name, and what the recipe says of itself."""
+
+    recipe: Mapping[str, Any]
+    runs: Mapping[str, Run]
+
+    @classmethod
+    def at(cls, folder: str | Path) -> Found:
+        """The runs in this folder. Raises BadData where there is no recipe, or no run of it that is done."""
+        path = Path(folder) / RECIPE
+        try:
+            recipe = json.loads(path.read_bytes())
+            names = [step["name"] for step in recipe["steps"]]
+            published(recipe["recipe"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadData(path, None, f"cannot be read ({error})") from None
+        there = {n: open_run(path.parent / n) for n in names if (path.parent / n / "manifest.json").is_file()}
+        runs = {name: run for name, run in there.items() if run.complete}
+        if not runs:
+            raise BadData(folder, None, "has no run that is done yet: reproduce again, and it goes on")
+        return cls(recipe, runs)
+
+    def score(self, row: Mapping[str, Any]) -> Score | None:
+        """Ours, of a published number."""
+        run = self.runs.get(row["run"])
+        report = run.summary() if run is not None else None
+        return None if report is None else {s.name: s for s in report.scores}.get(row["score"])
+
+    @property
+    def report(self) -> Report | None:
+        """The summary of the neurons, which say how many facts there are."""
+        return self.runs["neurons"].summary() if "neurons" in self.runs else None
+
+
+@cache
+def published(name: str) -> dict[str, Any]:
+    """The numbers of a paper, each with its place there. Raises ValueError where there are none.
+
+    >>> published("dai2022")["tables"][0]["rows"][0]["place"], published("dai2022")["tables"][0]["rows"][0]["value"]
+    ('table 2, neurons per fact', 4.13)
+    """
+    file = resources.files(__package__) / "published" / f"{name}.json"
+    if not name.isalnum() or not file.is_file():
+        raise ValueError(f"nothing published is known of {name!r}")
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def report_recipe(folder: str | Path, out: str | Path | None = None) -> Path:
+    """The report of all runs of a recipe that are done, its tables and figures beside the published ones.
+
+    In the folder's `report`, or another; where the page is. Raises BadData.
+    """
+    found = Found.at(folder)
+    paper = published(found.recipe["recipe"])
+    figures: dict[str, Figure] = {}
+    sections = [Section("Beside the published numbers", list(_beside(found, paper, figures))),
+                Section("What was run", list(_made(found)))]  # fmt: skip
+    said = {"recipe": found.recipe, "beside": list(_plain(found, paper))}
+    title = f"{paper['paper'].split(',')[0]} et al. ({_year(paper)}), reproduced"
+    runs = list(found.runs.values())
+    return report_runs(runs, out or Path(folder) / "report", title=title, before=sections, figures=figures, said=said)
+
+
+def _beside(found: Found, paper: Mapping[str, Any], figures: dict[str, Figure]) -> Iterator[Part]:
+    yield f"The paper: {paper['paper']}."
+    yield Items(list(_cannot(found, paper)))
+    for i, table in enumerate(paper["tables"], 1):
+        yield Section(table["place"], list(_table(found, table, figures, i)))
+
+
+def _table(found: Found, table: Mapping[str, Any], figures: dict[str, Figure], i: int) -> Iterator[Part]:
+    rows = [(row, found.score(row)) for row in table["rows"]]
+    if not any(score for _, score in rows):
+        yield "Not measured here."
+    else:
+        yield _picture(rows, table, figures, f"beside-{i}")
+    scale, digits, signs = table["scale"], table["digits"], table["signs"]
+    shown = [
+        [row["place"], row["what"], row["neurons"], _as(row["value"], table),
+         number(score, scale, digits, signs=signs) if score else "–", f"{score.n:,}" if score else "–"]
+        for row, score in rows
+    ]  # fmt: skip
+    part = " (%)" if scale == 100 else ""
+    columns = (
+        "place in the paper",
+        "what",
+        "neurons",
+        f"published{part} #",
+        f"here{part} #",
+        f"n: {table['counts']} #",
+    )
+    yield Table(f"{table['title']}. In brackets: 95 % intervals, facts resampled", columns, shown)
+    if "printed" in table:
+        printed = table["printed"]
+        names = tuple(c if i == 0 else f"{c} #" for i, c in enumerate(printed["columns"]))
+        yield Table("The table as printed", names, printed["rows"])
+
+
+def _picture(
+    rows: Sequence[tuple[Mapping[str, Any], Score | None]], table: Mapping[str, Any], figures: dict[str, Figure],
+    name: str,
+) -> Picture:  # fmt: skip
+    here, there = [], []
+    for who, colour in _COLOURS.items():
+        own = [(row, score) for row, score in rows if row["neurons"] == who]
+        if own:
+            here.append(Series(who, colour, {row["what"]: score for row, score in own if score}))
+            paper = {row["what"]: Score(row["place"], row["value"], 0, table["unit"]) for row, _ in own}
+            there.append(Series("published", VERMILLION, paper, "D", who))
+    n = sorted({score.n for _, score in rows if score})
+    counted = f"{n[0]:,}" if len(n) == 1 else f"{n[0]:,} to {n[-1]:,}"
+    bars = Bars(
+        f"{table['title']}: here and published",
+        f"{table['place']}. Bars: measured here (n = {counted} {table['counts']}); lines: 95 % intervals, facts "
+        "resampled. Diamonds: published.",
+        table["unit"], list(dict.fromkeys(row["what"] for row, _ in rows)), [*here, *there], table["scale"],
+        digits=table["digits"], signs=table["signs"],
+    )  # fmt: skip
+    return drawn(figures, name, bars)
+
+
+def _cannot(found: Found, paper: Mapping[str, Any]) -> Iterator[str]:
+    """Why sizes cannot be compared, one sentence each."""
+    run = next(iter(found.runs.values()))
+    model, data = run.manifest["model"]["name"], run.manifest["data"]["name"]
+    settings = found.recipe["settings"]
+    same = model.rpartition("/")[2] == paper["model"]
+    if not same:
+        yield (
+            f"Another model: the paper's numbers are of {paper['model']}, these of {model}. Signs and the order of "
+            "rows can be compared, sizes cannot; perplexities and activations depend on the model most of all."
+        )
+    report = found.report
+    n = report["attribution: neurons per fact"].n if report is not None else 0
+    if data != paper["data"]:
+        yield f"Other facts: the paper asked {paper['facts']:,} of ParaRel, here {n:,} of {data!r} were tried."
+    elif n < paper["facts"]:
+        yield f"A sample: {n:,} of the {paper['facts']:,} facts of the paper."
+    if settings["facts"] is not None:
+        yield (
+            f"At most {settings['facts']} facts of each relation were drawn (seed {settings['seed']}), so that it ends "
+            "soon; intervals say how much that leaves open, and the option facts sets another number. Erasures were "
+            f"judged on at most {4 * settings['facts']} facts of the relation and {settings['facts']} of each other."
+        )
+    if settings["known_only"]:
+        yield "Only facts that the model knows were tried; the paper tries all of them."
+    if settings["like"] == "engram":
+        yield (
+            "Settings are engram's, not the paper's: the integral of an attribution itself, neurons found in other "
+            "templates than they are tried in, texts that give the answer away left out, random neurons from the same "
+            "layers. With like = paper they are the paper's."
+        )
+    if "activation_by_prompt" in found.runs:
+        texts = found.runs["activation_by_prompt"].manifest["settings"]["texts"]["name"]
+        if texts != "bingrel":
+            yield f"Tables 3 and 4 are of other texts ({texts!r}) than the paper's, which came from a web search."
+    yield "Figure 3 has no printed numbers: most neurons of the paper lie in the topmost layers" + _layers(report)
+    if same and data == paper["data"] and n >= paper["facts"] and settings["like"] != "engram":
+        yield "Model, facts and settings are those of the paper: all of it can be compared."
+    yield from found.recipe.get("left_out", ())
+
+
+def _layers(report: Report | None) -> str:
+    shares = [s for s in report.scores if s.name.startswith("attribution: layer ")] if report is not None else []
+    if not shares:
+        return "."
+    upper = shares[len(shares) // 2 :]
+    total = 100 * sum(s.value for s in upper)
+    return (
+        f"; here {total:.0f} % of the (fact, neuron) pairs (n = {upper[0].n:,}) lie in the upper half of {len(shares)}."
+    )
+
+
+def _made(found: Found) -> Iterator[Part]:
+    steps = [
+        [
+            step["name"],
+            step["finds"],
+            f"{len(run.folder.sizes):,}",
+            f"{sum(run.folder.sizes):,}",
+            run.manifest["id"][:12],
+        ]
+        for step in found.recipe["steps"]
+        if (run := found.runs.get(step["name"])) is not None
+    ]
+    yield Table("Runs, each in a folder of its name", ("run", "what", "shards #", "facts #", "id"), steps)
+    missing = [s["name"] for s in found.recipe["steps"] if s["name"] not in found.runs]
+    if missing:
+        yield f"Not done yet: {', '.join(missing)}. Reproduce again, and it goes on."
+    settings = {k: ", ".join(v) if isinstance(v, list) else v for k, v in found.recipe["settings"].items()}
+    yield Table("Settings", ("setting", "value"), list(flat(settings)))
+
+
+def _plain(found: Found, paper: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for table in paper["tables"]:
+        for row in table["rows"]:
+            ours = found.score(row)
+            here = ours and {"value": ours.value, "n": ours.n, "interval": ours.interval}
+            yield {**row, "here": here}
+
+
+def _as(value: float, table: Mapping[str, Any]) -> str:
+    text = signed(value * table["scale"], table["digits"])
+    return text if table["signs"] else text.removeprefix("+")
+
+
+def _year(paper: Mapping[str, Any]) -> str:
+    return str(paper["paper"]).partition("(")[2].partition(")")[0]
