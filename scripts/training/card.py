@@ -11,18 +11,20 @@ from fractions import Fraction
 from typing import Any
 
 from engram.experiments import Suppression
-from engram.experiments.outcomes import CONDITIONS
+from engram.metrics.outcomes import CONDITIONS
 from training import measure
 from training.recipes import MEANING, Recipe
 
 CHOICE = {
     "masked": """The settings were chosen on small runs over eight of the relations, by accuracy in the discovery
-templates and by the effect of silencing there. Whole runs followed: three with ReLU, then, since the integral of an
-attribution converges slowly where an activation has a kink, six with GELU, which differ in sparsity and passes. With
-5e-5 and 8 passes silencing cost a fact 28 % and facts of other relations 2.9 %; with 1e-4 and 9 passes 25 % and 3.2
-%; with 8 passes and 1.5e-4 15 % and 1.1 %, 1.8e-4 14 % and 0.2 %, 3e-4 12 % and 0.3 %. This one lies between. The
-runs had been measured on the test templates, so these had a part in choosing the sparsity, and the effects of
-silencing are not wholly out of sample.""",
+templates and by the effect of silencing there. Whole runs followed: three with ReLU; then, since the integral of an
+attribution converges slowly where an activation has a kink, six with GELU, which differ in sparsity and passes and
+came to 84 to 92 % accuracy, silencing at a cost of 12 to 28 % to the fact and 0.2 to 3.2 % to facts of other
+relations. In the one of them that was shipped before, a word's embedding did not point to where the word is said, so
+that no fact could be given another answer by writing embeddings into its neurons (0.4 % succeeded). Then the head was
+made to begin as the identity: this run, and one with 512 neurons a layer (accuracy 83 %, silencing 20 % and 0.5 %).
+The runs had been measured on the test templates, so these had a part in choosing the sparsity and the width, and the
+effects of silencing are not wholly out of sample.""",
     "causal": """The settings were chosen on small runs over eight of the relations, by accuracy in
 the discovery templates and by the effect of silencing there. Whole runs followed: three with ReLU (the first had
 too few plain sentences, agreement 83 %; in the second, with a sparsity of 0.0035 and 6 passes, silencing a fact's
@@ -98,15 +100,19 @@ not saturated.{"" if masked else " Only templates that end in the blank are aske
 
 
 def _recipe(recipe: Recipe, about: dict[str, Any]) -> str:
-    twice = "\nA WordPiece tokenizer trained again differs in some of its tokens." if recipe.kind == "masked" else ""
+    head = (
+        "\nThe head's dense map begins as the identity, everything else at random, as transformers does it.\n"
+        if recipe.kind == "masked"
+        else ""
+    )
     rows = [f"| {key} | {value} | {MEANING.get(key, '')} |" for key, value in asdict(recipe).items()]
     return f"""## Training
 
 `scripts/train_models {recipe.kind} --threads {about["threads"]}`, seed {recipe.seed}: {about["steps"]:,} steps,
 {about["cpu_minutes"]:.1f} CPU minutes ({about["minutes"]:.1f} by the clock, on a shared machine), torch
-{about["torch"]}, transformers {about["transformers"]}. The same tokenizer, seed, versions and number of threads give
-the same model up to the rounding of the machine.{twice}
-
+{about["torch"]}, transformers {about["transformers"]}. The same seed, versions and number of threads give the same
+model up to the rounding of the machine.
+{head}
 | setting | value | |
 |---|---|---|
 {chr(10).join(rows)}
@@ -152,7 +158,7 @@ P(answer): its probability.
 
 
 def _silence(recipe: Recipe, found: dict[str, Any], by: Suppression) -> str:
-    facts = f"{by.facts} of each relation, drawn at random" if by.facts else "all"
+    facts = f"{by.neurons.facts} of each relation, drawn at random" if by.neurons.facts else "all"
     none = _percent(found["facts without a neuron"]["value"])
     tried = {condition: what for condition, what in CONDITIONS.items() if condition in found}
     rows = []
@@ -162,7 +168,7 @@ def _silence(recipe: Recipe, found: dict[str, Any], by: Suppression) -> str:
         rows.append(f"{_line(condition, found[condition])} {mean} | {right} |")
     return f"""### Which neurons carry it
 
-The library's experiment `suppression`, seed {by.seed}. Of {found["facts drawn"]:,} facts ({facts}),
+The library's experiment `suppression`, seed {by.neurons.seed}. Of {found["facts drawn"]:,} facts ({facts}),
 {found["facts"]["n"]:,} were tried: those that the model knows, which is to answer them first in at least half of their
 discovery prompts.
 
@@ -188,16 +194,17 @@ share of prompts answered first, before and after.
 def _method(recipe: Recipe, found: dict[str, Any], by: Suppression) -> str:
     """How neurons were scored, chosen and tried, as the settings say."""
     at = "the `[MASK]`" if recipe.kind == "masked" else "the last token before the blank"
-    above, often = ("more than" if strict else "at least" for strict in (by.selector.strict, by.selector.share_strict))
+    how, wanted = by.neurons.selector, by.neurons.mean
+    above, often = ("more than" if strict else "at least" for strict in (how.strict, how.share_strict))
     shares = [float(Fraction(share)) for share in found["shares"].values()]
     return f"""* **Found** in the discovery templates, by `{measure.LOCATOR!r}`:
   integrated gradients of P(answer) along the joint path of each layer's FFN activations at {at},
   by the rule `{measure.LOCATOR.rule}`, as many points in each layer as a tolerance of
   {measure.LOCATOR.tolerance:g} needs.
-* **Chosen** by `{by.selector!r}`:
-  a neuron counts in a prompt if it scores {above} {by.selector.threshold:g} of the prompt's highest score, and is the
+* **Chosen** by `{how!r}`:
+  a neuron counts in a prompt if it scores {above} {how.threshold:g} of the prompt's highest score, and is the
   fact's if it counts in {often} a share of its discovery prompts. The share is searched for each relation, from
-  {float(by.selector.exact_share):g} on, until its facts have {by.mean[0]:g} to {by.mean[1]:g} neurons on average
+  {float(how.exact_share):g} on, until its facts have {wanted[0]:g} to {wanted[1]:g} neurons on average
   (shares found: {min(shares):.2f} to {max(shares):.2f}).
 * **Tried** in the test templates: at that position these neurons are multiplied by 0, or by {by.by:g}. The random ones
   are as many of the same layers, none of them the fact's own. The other facts asked are known ones as well."""

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from engram.experiments import Suppression
+from engram.experiments import Neurons, Suppression
 from engram.facts import FactSet, Split
 from engram.locators import IntegratedGradients
 from engram.metrics import accuracy, average, bootstrap
@@ -57,7 +57,7 @@ def recall(model: Model, facts: FactSet) -> Figures:
 
 def experiment(facts: int) -> Suppression:
     """How neurons are sought and tried, in so many facts of each relation (0: all)."""
-    return Suppression(LOCATOR, facts=facts or None, known_only=True)
+    return Suppression(Neurons(LOCATOR, facts=facts or None, known_only=True))
 
 
 def silence(model: Model, facts: FactSet, by: Suppression) -> Figures:
@@ -67,10 +67,11 @@ def silence(model: Model, facts: FactSet, by: Suppression) -> Figures:
     out: Figures = {s.name: _figure(s.value, s.n, s.interval) for s in report.scores}
     for condition, change in relations.items():
         out[condition]["relations"] = {row.relation: round(row.change.value, 4) for row in change.rows}
-    layers = Counter(Neuron.parse(n).layer for r in results for f in r["facts"] for n in f["neurons"])
+    own = [row for r in results for row in r["rows"] if row["condition"] == "suppressed"]
+    layers = Counter(Neuron.parse(n).layer for row in own for n in row["neurons"])
     return out | {
         "facts drawn": sum(r["drawn"] for r in results),
-        "shares": {r["relation"]: r["share"] for r in results if r["facts"]},
+        "shares": {r["relation"]: r["shares"]["attribution"]["share"] for r in results if r["rows"]},
         "neurons of each layer": [layers[i] for i in range(len(model.layers))],
         "settings": report.settings,
         "notes": report.notes,

@@ -8,7 +8,7 @@ as in GPT-2.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -25,23 +25,40 @@ LETTERS = sorted({chr(c) for c in range(33, 127)} | set("ÁÅÉÍÓÖØÜáàâ�
 
 def wordpiece(texts: Iterable[str], words: Iterable[str], size: int) -> Tokenizer:
     """A cased WordPiece tokenizer of ``size`` tokens, and ``words`` whole besides."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=list(SPECIAL), initial_alphabet=LETTERS, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.token_to_id)
+    tokenizer = _cased_words(models.WordPiece(unk_token="[UNK]"))
+    vocabulary = _pieces(list(texts), size)
     known = set(vocabulary)
-    vocabulary += sorted((set(words) | {"##" + letter for letter in LETTERS}) - known)
+    vocabulary += sorted(set(words) - known)
     tokenizer.model = models.WordPiece({t: i for i, t in enumerate(vocabulary)}, unk_token="[UNK]")
+    tokenizer.add_special_tokens(list(SPECIAL))
     ids = {token: vocabulary.index(token) for token in ("[CLS]", "[SEP]")}
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=list(ids.items())
     )
     tokenizer.decoder = decoders.WordPiece(prefix="##")
     return tokenizer
+
+
+def _cased_words(model: models.Model) -> Tokenizer:
+    """A tokenizer that tells words apart as BERT's does, and keeps their case and accents."""
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def _pieces(texts: Sequence[str], size: int) -> list[str]:
+    """The pieces of words that the trainer finds, the same in every process.
+
+    The trainer numbers a letter inside a word when it meets it, in the order of a table that differs between
+    processes, and breaks ties between pairs of pieces by these numbers; so all of them are named before.
+    """
+    letters = sorted({letter for text in texts for letter in text if not letter.isspace()} | set(LETTERS))
+    first = [*SPECIAL, *letters, *("##" + letter for letter in letters)]
+    scratch = _cased_words(models.WordPiece(unk_token="[UNK]"))
+    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=first, show_progress=False)
+    scratch.train_from_iterator(texts, trainer)
+    return sorted(scratch.get_vocab(), key=scratch.token_to_id)
 
 
 def byte_pairs(texts: Iterable[str], words: Iterable[str], size: int) -> Tokenizer:
