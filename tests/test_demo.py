@@ -134,7 +134,7 @@ def test_of_nothing_known_nothing_is_said(toy, tmp_path) -> None:
     ("experiment", "more"),
     [
         ("activation_by_prompt", ["--slot", "entity"]), ("trigger_prompts", ["--k", 1]),
-        ("updating", ["--edited", 1, "--add", 4]), ("erasing", ["--erased", 3, "--others", 1]),
+        ("updating", ["--edited", 1, "--add", 4]), ("erasing", ["--erased", 3, "--others", 1, "--relation", "capital"]),
     ],
 )  # fmt: skip
 def test_every_experiment_runs_on_neurons_that_were_found_once(experiment, more, tmp_path) -> None:

@@ -257,5 +257,7 @@ def erasing(
 
     known = source.read()
     asked = others if others is not None or found.like in ("paper", "hunter") else OTHERS
-    experiment = Erasing(found.finder(method, source.relations(known)), neurons_erased=erased, others=asked)
+    relations = source.relations(known) or ()
+    finder = found.finder(method, relations if found.neurons is None else None)
+    experiment = Erasing(finder, neurons_erased=erased, others=asked, relations=tuple(relations))
     places.do(experiment, known, options, as_json=as_json)
