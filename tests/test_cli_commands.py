@@ -266,3 +266,15 @@ def test_models_without_a_name_lists_every_family() -> None:
     (bert,) = (f for f in listed["families"] if f["family"] == "bert")
     assert bert["places"] == ["bert.encoder.layer.*.output.dense"]
     assert "bert.encoder.layer.*.output.dense" in engram("models").stdout
+
+
+def test_where_points_run_out_before_the_error_is_small_the_layers_are_named(tmp_path: Path, masked: Path) -> None:
+    prompt = eg.Prompt("The capital of Ireland is [Y] .", "Dublin")
+    kinks = saved(tmp_path, *tiny("t5"))  # its neurons are ReLU's
+    (found,) = eg.locate(eg.load(str(kinks)), prompt, by=eg.IntegratedGradients(rule="gauss"))
+    loose = [f"L{i}" for i, error in enumerate(found.error) if error > 0.01 * abs(found.scores).max()]
+    assert 0 < len(loose) < len(found.error)
+    asked = (prompt.text, "--answer", prompt.answer, "--rule", "gauss")
+    shown = engram("locate", kinks, *asked).stdout
+    assert f"note: in {', '.join(loose)} the estimated error stays above the tolerance" in shown
+    assert "note" not in engram("locate", masked, *asked).stdout

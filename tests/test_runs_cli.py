@@ -85,7 +85,7 @@ def test_select_names_what_select_names_in_memory(run: Path) -> None:
 
 def test_what_select_cannot_do_it_says(run: Path, tmp_path: Path) -> None:
     assert "scores are kept from" in engram("select", run, "--threshold", 0.05).stderr
-    assert "Did you mean capital?" in engram("select", run, "-r", "capitl").stderr
+    assert "Did you mean capital, state_capital?" in engram("select", run, "-r", "capitl").stderr
     assert "is no run" in engram("select", tmp_path).stderr
 
 
@@ -101,3 +101,14 @@ def test_a_run_is_read_without_torch(run: Path, command: str) -> None:
         [sys.executable, "-c", code, command, run], env=env, capture_output=True, text=True, timeout=60
     )
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_neurons_are_found_in_the_scores_of_the_same_facts(tmp_path: Path) -> None:
+    chosen = ("--relation", "capital", "--relation", "currency", "--facts", 2)
+    gauss = ("--rule", "gauss", "--steps", 3)
+    for name, method in (("scores", gauss), ("active", ("--method", "activation"))):
+        assert said("run", "attribution", *chosen, *method, "--out", tmp_path / name)["complete"]
+    kept = ("--scores", tmp_path / "scores", "--activations", tmp_path / "active")
+    stored = said("run", "neurons", *chosen, *kept, "--out", tmp_path / "stored")
+    fresh = said("run", "neurons", *chosen, *gauss, "--out", tmp_path / "fresh")
+    assert stored["report"]["scores"] == fresh["report"]["scores"]

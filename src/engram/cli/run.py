@@ -44,7 +44,10 @@ class Facts:
 
     limit: Annotated[int | None, Option(min=1, help="The first so many facts.")] = None
     sample: Annotated[int | None, Option(min=1, help="So many facts, of each relation its part, by --seed.")] = None
-    seed: Annotated[int, Option(min=0, help="Of the sample.")] = 0
+    facts: Annotated[
+        int | None, Option(min=1, help="So many facts of each relation, those that `run neurons --facts` draws.")
+    ] = None
+    seed: Annotated[int, Option(min=0, help="Of the draw.")] = 0
     floor: Annotated[float, Option(help="Scores of at least this part of a prompt's largest are kept.")] = 0.1
     shard: Annotated[int, Option(min=1, help="Facts that are done and stored together.")] = 32
 
@@ -80,12 +83,12 @@ def attribution(
     """
     from ..experiments import Attributions
 
-    experiment = Attributions(
-        method.locator(), floor=facts.floor, limit=facts.limit, sample=facts.sample, seed=facts.seed, shard=facts.shard
-    )
     known = source.read()
-    if relations := source.relations(known):
-        known = known.only(list(dict.fromkeys(relations)))
+    relations = source.relations(known)
+    experiment = Attributions(
+        method.locator(), floor=facts.floor, limit=facts.limit, sample=facts.sample, facts=facts.facts,
+        seed=facts.seed, shard=facts.shard, relations=tuple(relations) if relations else None,
+    )  # fmt: skip
     places.do(experiment, known, options, as_json=as_json)
 
 

@@ -29,8 +29,8 @@ class Attributions(Experiment):
     Scores of at least `floor` of a prompt's largest are kept (0.1, as the authors' code does). `limit` takes the
     first so many facts; `sample` draws so many by `seed`, of each relation as many as its part of the facts is;
     `facts` draws so many of each relation, the same that `Neurons` draws with its `facts` and this seed. `shard` is
-    how many facts, in the order of the data, make a case. A causal model is asked the templates that have their blank
-    last. Raises BadSetting.
+    how many facts, in the order of the data, make a case. `relations` names those that are asked, by id or name. A
+    causal model is asked the templates that have their blank last. Raises BadSetting, UnknownName.
     """
 
     name: ClassVar[str] = "attribution"
@@ -41,6 +41,7 @@ class Attributions(Experiment):
     seed: int = 0
     shard: int = 32
     facts: int | None = None
+    relations: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.floor < 1:
@@ -104,14 +105,16 @@ class Attributions(Experiment):
         """Everything that decides the numbers, as plain values."""
         locator: dict[str, Any] = {"name": self.locator.name, **asdict(self.locator)}  # type: ignore[call-overload]
         chosen = {name: getattr(self, name) for name in ("floor", "limit", "sample", "facts", "seed", "shard")}
-        return {"locator": locator, **chosen}
+        return {"locator": locator, **chosen, "relations": self.relations and list(self.relations)}
 
     def _drawn(self, facts: FactSet) -> list[int]:
+        wanted = {facts.relation(r).id for r in self.relations or ()}
+        asked = [(number, f.relation) for number, f in enumerate(facts) if not wanted or f.relation in wanted]
         if self.sample is None and self.facts is None:
-            return list(range(len(facts)))[: self.limit]
+            return [number for number, _ in asked][: self.limit]
         groups: dict[str, list[int]] = {}
-        for number, fact in enumerate(facts):
-            groups.setdefault(fact.relation, []).append(number)
+        for number, relation in asked:
+            groups.setdefault(relation, []).append(number)
         sizes = [len(g) for g in groups.values()]
         counts = [self.facts] * len(sizes) if self.sample is None else stratified(sizes, self.sample)
         drawn: list[int] = []
