@@ -47,6 +47,7 @@ needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="
 
 def elsewhere(kind: str, checkpoint: str, out: str, workers: str, address: str) -> None:
     """What another process of these tests does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, a shell may have us ignore it
     experiment = {"slow": Slow, "deadly": Deadly, "other": type(PLAIN)}[kind](FAST, shard=1)
     other = functools.partial(other_model, checkpoint, os.getpid())
     opening = other if kind == "other" else checkpoint

@@ -75,6 +75,7 @@ def opened(checkpoint: str, waits: str = "") -> eg.Model:
 
 def elsewhere(checkpoint: str, out: str, on: str, workers: str, waits: str) -> None:
     """What another process of these tests does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, a shell may have us ignore it
     opening = functools.partial(opened, checkpoint, waits)
     eg.run(Slow(FAST, shard=1), FACTS, opening, out=out, on=on, workers=int(workers))
 
