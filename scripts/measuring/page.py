@@ -76,6 +76,9 @@ LIMITS = """## What these numbers do not say
 * The peers are our own programs of the same calls. Loading a model, and what programs do beside scoring (storing,
   evaluating again), is in none of these times.
 """
+NO_GPU = """* Nothing was measured on a GPU. The engine runs the same code there, and `scripts/performance
+  --device cuda` measures it.
+"""
 
 
 def write(records: Sequence[Found], docs: Path) -> None:
@@ -89,7 +92,7 @@ def write(records: Sequence[Found], docs: Path) -> None:
     parts += [*_one_prompt(cpu), *_growths(cpu, docs, "performance")]
     if gpu:
         parts += ["## On a GPU\n", *_one_prompt(gpu, "###"), *_growths(gpu, docs, "performance-gpu", "###")]
-    parts += [*_accuracy(accuracy), *([LIMITS] if records else [])]
+    parts += [*_accuracy(accuracy), *([LIMITS + ("" if gpu else NO_GPU)] if records else [])]
     (docs / "performance.md").write_text("\n".join(parts), encoding="utf-8")
 
 
