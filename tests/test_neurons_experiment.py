@@ -14,7 +14,7 @@ from engram.errors import BadData, BadSetting, OtherRun, UnknownName
 from engram.experiments import Attributions, Neurons, StoredNeurons, Suppression
 from engram.experiments.neurons import sets_of
 from engram.metrics.outcomes import ARMS
-from engram.metrics.overlaps import overlaps, sets_by_relation
+from engram.metrics.overlaps import overlaps
 from engram.testing import tiny
 from test_suppression import CAPITAL, FACTS, FAST
 
@@ -155,7 +155,9 @@ def test_intervals_are_those_of_facts_drawn_anew() -> None:
 def test_the_published_neurons_of_a_replication_give_its_published_numbers(shared_data: Path) -> None:
     with gzip.open(shared_data / "kn_bert_base_uncased" / "neurons.jsonl.gz") as file:
         rows = [json.loads(line) for line in file]
-    sets = sets_by_relation((r["relation"], eg.NeuronSet.of(map(tuple, r["neurons"]))) for r in rows)
+    sets: dict[str, list[eg.NeuronSet]] = {}
+    for r in rows:
+        sets.setdefault(r["relation"], []).append(eg.NeuronSet.of(map(tuple, r["neurons"])))
     found = overlaps(sets, 12, n=20)
     assert round(found["neurons per fact"].value, 2) == 11.04
     assert round(found["shared within"].value, 2) == 3.03

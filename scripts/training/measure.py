@@ -13,7 +13,6 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from engram.experiments import Neurons, Suppression
@@ -22,7 +21,7 @@ from engram.locators import IntegratedGradients
 from engram.metrics import accuracy, average, bootstrap
 from engram.metrics.changes import Mean
 from engram.models import Model, ask
-from engram.models.questions import Batch, Row
+from engram.models.perplexity import surprise
 from engram.neurons import Neuron
 from engram.results import Floats
 from training import sentences
@@ -80,17 +79,8 @@ def silence(model: Model, facts: FactSet, by: Suppression) -> Figures:
 
 def log_likelihoods(model: Model, text: str) -> Floats:
     """ln P of every token of a text: of the next token, or of each token masked alone."""
-    ids = tuple(model.tokenizer(text).input_ids)
-    if model.blank_last:
-        rows = [Row(ids, i - 1, ids[i]) for i in range(1, len(ids))]
-    else:
-        mask = model.tokenizer.mask_token_id
-        rows = [Row((*ids[:i], mask, *ids[i + 1 :]), i, ids[i]) for i in range(1, len(ids) - 1)]
-    batch = Batch.of(rows)
-    with torch.no_grad():
-        table = model.logits(batch).log_softmax(-1)
-    nats: Floats = table.gather(1, batch.target[:, None])[:, 0].double().numpy()
-    return nats
+    (nats,) = surprise(model, [text])
+    return -np.array(nats)
 
 
 def grammar(model: Model, heard: frozenset[str] = frozenset(), each: int = 200, texts: int = 500) -> Figures:

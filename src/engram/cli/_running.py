@@ -49,7 +49,7 @@ class Places:
         """Do what is not done yet, show what came out, and end with 1 where something is missing."""
         with tempfile.TemporaryDirectory() as aside:
             out = self.out or Path(aside) / "run"
-            done = self._done(experiment, facts, model, out)
+            done = self.run(experiment, facts, model.load, out, experiment.name)
             if done.complete and self.out is not None:
                 from . import _reporting
 
@@ -61,13 +61,14 @@ class Places:
             if not done.complete:
                 raise typer.Exit(1)
 
-    def _done(self, experiment: Experiment, facts: FactSet, model: ModelOptions, out: Path) -> Run:
+    def run(self, experiment: Experiment, facts: FactSet, model: Any, out: Path, called: str) -> Run:
+        """Do what is not done yet, under a bar of this name. `model` is one, or loads it."""
         from ..runs import run
 
         where: Any = self.on
-        with meter(experiment.name) as show:
+        with meter(called) as show:
             return run(
-                experiment, facts, model.load, out=out, on=where, workers=self.workers, threads=self.threads,
+                experiment, facts, model, out=out, on=where, workers=self.workers, threads=self.threads,
                 retry=self.retry, timeout=self.timeout, address=self.address, progress=show,
             )  # fmt: skip
 

@@ -14,7 +14,7 @@ from typer import Argument, Option
 from ..errors import BadData, BadSetting, OtherRun, UnknownName
 from . import _show
 from ._options import ModelOptions, spread
-from ._running import Places, clock, meter
+from ._running import Places, clock
 from .run import Source
 
 if TYPE_CHECKING:
@@ -103,17 +103,10 @@ def reproduce(
 
 def _all(steps: list[Step], known: FactSet, places: Places, options: ModelOptions, out: Path) -> bool:
     """Every run that is not done, in order; False where one could not be finished, and with it those behind it."""
-    from ..runs import run
-
     model: Any = options.load() if places.on == "serial" else options.load
-    where: Any = places.on
     for i, step in enumerate(steps, 1):
         begin = time.monotonic()
-        with meter(f"{i}/{len(steps)} {step.name}") as show:
-            done = run(
-                step.experiment, known, model, out=out / step.name, on=where, workers=places.workers,
-                threads=places.threads, retry=places.retry, progress=show,
-            )  # fmt: skip
+        done = places.run(step.experiment, known, model, out / step.name, f"{i}/{len(steps)} {step.name}")
         _show.line(f"{i} of {len(steps)}  {step.name:<20}  {step.finds} ({clock(time.monotonic() - begin)})")
         if not done.complete:
             _show.line(f"note: {done.path} is not complete: {len(done.quarantined)} shards were given up; see --retry")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -12,6 +13,7 @@ from ..models import Model
 from ..models.identity import weights_of
 from ..results import Attribution
 from ..store import Run, data_key, open_run
+from ..store.folder import MANIFEST
 
 _WEIGHTS: WeakKeyDictionary[Model, str] = WeakKeyDictionary()  # of a network that is as it was loaded
 
@@ -33,10 +35,18 @@ def stored_scores(
 
 def opened(folder: str | Path, experiment: str) -> Run:
     """The run of this experiment in the folder. Raises OtherRun where it is one of another, BadData without a run."""
-    run = open_run(folder)
+    manifest = Path(folder) / MANIFEST
+    stamp = manifest.stat() if manifest.is_file() else None
+    run = _opened(str(folder), stamp and (stamp.st_ino, stamp.st_mtime_ns, stamp.st_size))
     if run.manifest["experiment"] != experiment:
         raise OtherRun(f"{folder} is a run of {run.manifest['experiment']}, not of {experiment}")
     return run
+
+
+@lru_cache(maxsize=8)
+def _opened(folder: str, _stamp: tuple[int, int, int] | None) -> Run:
+    """Its manifest read once: it is asked for with every prompt."""
+    return open_run(folder)
 
 
 def same_facts(run: Run, facts: FactSet) -> None:

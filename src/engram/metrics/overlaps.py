@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,11 +154,3 @@ def _draws(table: _Counts, n: int, seed: int) -> Floats | None:
         times = [rng.multinomial(k, np.full(k, 1 / k), size).astype(float) for k in table.per_relation]
         parts.append(table.numbers(times))
     return np.concatenate(parts)
-
-
-def sets_by_relation(pairs: Iterable[tuple[str, NeuronSet]]) -> dict[str, list[NeuronSet]]:
-    """Groups from (relation, neurons) of facts, in their order."""
-    groups: dict[str, list[NeuronSet]] = {}
-    for relation, neurons in pairs:
-        groups.setdefault(relation, []).append(neurons)
-    return groups

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 from ..errors import BadData
 
@@ -34,6 +36,15 @@ def write(path: Path, content: bytes, *, new: bool = False) -> bool:
     finally:
         _remove(aside)
     return True
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; nothing where there is none, or it is not whole."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _named(aside: Path, path: Path) -> bool:

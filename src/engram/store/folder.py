@@ -109,7 +109,7 @@ class RunFolder:
     def quarantined(self) -> dict[int, dict[str, Any]]:
         """The shards that are not tried again, and what is known of why. A shard that is done is none of them."""
         left = set(_numbers(self.path / "quarantine", ".json")) - self.done()
-        return {n: _read(self.path / "quarantine" / f"{name_of(n)}.json") for n in sorted(left)}
+        return {n: files.read(self.path / "quarantine" / f"{name_of(n)}.json") for n in sorted(left)}
 
     def unfinished(self) -> list[int]:
         """The shards that are neither done nor quarantined, in order."""
@@ -176,14 +176,6 @@ def name_of(shard: int) -> str:
 def _numbers(folder: Path, suffix: str) -> list[int]:
     names = (p.name for p in folder.iterdir()) if folder.is_dir() else iter(())
     return [int(m[1]) for name in names if (m := re.fullmatch(r"part-(\d{5,})" + re.escape(suffix), name))]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _ours(name: str) -> bool:

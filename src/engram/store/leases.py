@@ -209,22 +209,14 @@ def _note(path: Path) -> Path:
 
 def _lost(path: Path, content: Mapping[str, Any]) -> str:
     """How the owner of this very lease was seen to end; "" where nobody says that it did."""
-    note = _read(_note(path))
+    note = files.read(_note(path))
     return str(note["reason"]) if content and note.get("token") == content["token"] else ""
 
 
 def _content(path: Path) -> dict[str, Any]:
     """What a lease says; nothing where its owner has only just made it, or ended while it did."""
-    found = _read(path)
+    found = files.read(path)
     return found if {"owner", "supervisor", "token", "strikes"} <= found.keys() else {}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _touch(path: Path) -> None:
