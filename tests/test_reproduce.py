@@ -77,7 +77,7 @@ def test_it_goes_on_where_it_was_and_ends_as_if_nothing_had_happened(made, tmp_p
     before = {k: v for k, v in shards(made).items() if k.startswith("updating")}
     for name in STEPS:
         assert open_run(made / name).complete
-    (facts, model) = (eg.data.read("shipped").only(["capital", "symbol"]), eg.load())
+    (facts, model) = (eg.data.read("shipped"), eg.load())
     whole = eg.run(Updating(eg.experiments.StoredNeurons(made / "neurons")), facts, model, out=tmp_path / "updating")
     assert whole.complete
     assert shards(tmp_path) == before
@@ -192,3 +192,9 @@ def test_what_attribution_draws_is_what_neurons_draw() -> None:
         first += len(facts.facts(relation.id))
     assert scored == drawn
     assert len(drawn) == 3 * len(facts.relations)
+
+
+def test_it_runs_where_it_is_told_to(tmp_path) -> None:
+    done = engram("reproduce", "dai2022", "--address", "auto", "--out", str(tmp_path / "x"))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "an address is that of a Ray cluster" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,13 +44,15 @@ class Choice:
         Option(help="Texts about the facts, for tables 3 and 4: name or folder. [shipped: shipped; else none]"),
     ] = None
 
-    def recipe(self, known: FactSet) -> Dai2022:
+    def recipe(self, known: FactSet, relations: Sequence[str] | None) -> Dai2022:
         """Its settings. Raises BadSetting, UnknownName, BadData."""
         from ..recipes import Dai2022
 
         like: Any = self.like
         few = FEW if self.facts is None and known.name == "shipped" else self.facts
-        return Dai2022(like, few, self.known_only, self.seed, self._texts(known))
+        return Dai2022(
+            like, few, self.known_only, self.seed, self._texts(known), tuple(relations) if relations else None
+        )
 
     def _texts(self, known: FactSet) -> Texts | None:
         from .. import data
@@ -87,9 +90,7 @@ def reproduce(
         raise BadSetting("the runs go to a folder: name it with --out")
     begin = time.monotonic()
     known = source.read()
-    if relations := source.relations(known):
-        known = known.only(list(dict.fromkeys(relations)))
-    chosen = choice.recipe(known)
+    chosen = choice.recipe(known, source.relations(known))
     steps = list(chosen.steps(out))
     _noted(out, _said(recipe, chosen, known, options, steps))
     from ..report.beside import report_recipe
@@ -120,7 +121,7 @@ def _said(recipe: str, chosen: Dai2022, known: FactSet, options: ModelOptions, s
     settings = {
         "like": chosen.like, "facts": chosen.facts, "known_only": chosen.known_only, "seed": chosen.seed,
         "model": options.model or "engram:masked", "data": known.name, "texts": texts.name if texts else None,
-        "relations": [r.id for r in known.relations],
+        "relations": list(chosen.relations or (r.id for r in known.relations)),
     }  # fmt: skip
     missing = ["Tables 3 and 4 are left out: there are no texts about these facts, --texts names some."]
     listed = [{"name": step.name, "finds": step.finds} for step in steps]

@@ -40,8 +40,8 @@ class Dai2022:
 
     `facts` limits the facts of each relation, drawn by `seed`; after an erasure, four times as many are asked of the
     relation, and so many of each other. None is all of them, as in the paper. `known_only` keeps those that the model
-    answers first. `texts` about the facts are needed for two of the experiments, which are left out without. Raises
-    BadSetting, UnknownName.
+    answers first. `relations` names those that are tried; the others still serve as controls. `texts` about the facts
+    are needed for two of the experiments, which are left out without. Raises BadSetting, UnknownName.
 
     >>> [step.name for step in Dai2022(facts=3).steps("runs")]
     ['attribution', 'activation', 'neurons', 'suppression', 'updating', 'erasing']
@@ -52,6 +52,7 @@ class Dai2022:
     known_only: bool = False
     seed: int = 0
     texts: Texts | None = None
+    relations: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.like not in get_args(Like):
@@ -63,8 +64,9 @@ class Dai2022:
         """The runs in `out`, each in a folder of its name: those that others build on come first."""
         out = Path(out)
         chosen: dict[str, Any] = {"facts": self.facts, "known_only": self.known_only, "seed": self.seed}
+        chosen["relations"] = self.relations
         locator = Neurons(preset=self.like).locator
-        drawn: dict[str, Any] = {"facts": self.facts, "seed": self.seed}
+        drawn: dict[str, Any] = {"facts": self.facts, "seed": self.seed, "relations": self.relations}
         yield Step("attribution", "the score of every neuron in every prompt", Attributions(locator, **drawn))
         yield Step("activation", "the same by activation, for the baseline", Attributions(Activation(), **drawn))
         kept = Neurons(**chosen, scores=out / "attribution", activations=out / "activation", preset=self.like)
