@@ -77,10 +77,10 @@ class JointPath:
     def __init__(self, model: Model, clean: Recording, target: Target) -> None:
         self.model, self.clean, self.target = model, clean, target
         with torch.no_grad():
-            zeros = [torch.zeros_like(w[:1]) for w in clean.neurons]
             maps = [layer.down.forward for layer in model.layers]  # without the hooks of whoever holds a condition
-            self.silent = tuple(down(zero) for down, zero in zip(maps, zeros, strict=True))  # [1, hidden]
-            self.steps = tuple(down(w) - b for down, w, b in zip(maps, clean.neurons, self.silent, strict=True))
+            both = [down(nn.functional.pad(w, (0, 0, 1, 0))) for down, w in zip(maps, clean.neurons, strict=True)]
+            self.silent = tuple(x[:1] for x in both)  # [1, hidden]
+            self.steps = tuple(x[1:] - x[:1] for x in both)
 
     @property
     def shape(self) -> tuple[int, int]:

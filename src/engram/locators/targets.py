@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import BadSetting, UnknownName
@@ -19,7 +21,8 @@ def probability(logits: Tensor, batch: Batch) -> Tensor:
 
 def logprob(logits: Tensor, batch: Batch) -> Tensor:
     """ln P(answer), nats."""
-    return logit(logits, batch) - logits.logsumexp(-1)
+    said: Tensor = _LogProbability.apply(logits, batch.target.to(logits.device)[:, None])  # type: ignore[no-untyped-call]
+    return said
 
 
 def logit(logits: Tensor, batch: Batch) -> Tensor:
@@ -33,6 +36,24 @@ def logit_difference(logits: Tensor, batch: Batch) -> Tensor:
         raise BadSetting("the target logit_difference needs prompts with a wrong answer: Prompt(..., against=...)")
     wrong = logits.gather(1, batch.against.to(logits.device)[:, None])[:, 0]
     return logit(logits, batch) - wrong
+
+
+class _LogProbability(torch.autograd.Function):
+    """`logit − logsumexp`, whose gradient is `answer − softmax`: the vocabulary is gone through once each way."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
+        most = logits.amax(-1, keepdim=True)
+        parts = (logits - most).exp_()
+        total = parts.sum(-1, keepdim=True)
+        ctx.save_for_backward(parts, total, target)
+        return (logits.gather(1, target) - most - total.log())[:, 0]
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        parts, total, target = ctx.saved_tensors
+        parts.mul_(-slope[:, None] / total)  # in place: a second way back is refused by autograd
+        return parts.scatter_add_(1, target, slope[:, None]), None
 
 
 TARGETS: dict[str, Target] = {f.__name__: f for f in (probability, logprob, logit, logit_difference)}

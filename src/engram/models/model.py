@@ -118,7 +118,7 @@ class Model:
             out = self.net(**given).logits
         if out.shape[1] != 1:
             raise HookDidNotFire(f"{self.family.head} of {type(self.net).__name__} was passed by")
-        logits: Tensor = out[:, 0].to(self.precise)
+        logits: Tensor = out.squeeze(1).to(self.precise)
         return logits
 
     def finite(self, logits: Tensor) -> Tensor:
