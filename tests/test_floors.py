@@ -15,9 +15,9 @@ import pytest
 HOME = Path(__file__).resolve().parent.parent / "src" / "engram"
 
 FLOORS = (  # those of floor 0 may import each other, those of one higher floor may not
-    ("edits", "errors", "facts", "neurons", "presets", "registry", "results", "texts"),
+    ("edits", "errors", "facts", "neurons", "presets", "registry", "results", "texts", "traces"),
     ("data", "metrics", "models", "selectors", "store"),
-    ("editors", "interventions", "locators"),
+    ("editors", "interventions", "locators", "tracers"),
     ("experiments",),
     ("recipes", "report", "runs"),
     ("bench", "cli", "testing"),
@@ -33,6 +33,7 @@ FREE_OF_TORCH = (
     "registry",
     "results",
     "texts",
+    "traces",
     "data",
     "selectors",
     "metrics",
@@ -177,7 +178,7 @@ def test_every_form_of_import_is_seen(source, target, when):
     [
         ("data", "from ..facts import Fact", True),
         ("facts", "from .errors import BadTemplate", True),
-        ("locators", "from .targets import probability", True),
+        ("locators", "from .quadrature import quadrature", True),
         ("cli", "from .. import __version__, data", True),
         ("cli", "from ..bench import bench_attribution", True),
         ("bench", "from ..cli import main", False),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .runs import run
     from .selectors import Chance, Exclusive, Shared, Top, search_share, select
     from .store import Run, open_run
+    from .tracers import AttributionPatching, CausalTracing, UnitMediation, mediate, trace
+    from .traces import Mediation, Trace
 
 _HOME = {
     "editors": ("Erasure", "KnowledgeSurgery", "rewrite"),
@@ -38,6 +40,8 @@ _HOME = {
     "runs": ("run",),
     "selectors": ("Chance", "Exclusive", "Shared", "Top", "search_share", "select"),
     "store": ("Run", "open_run"),
+    "tracers": ("AttributionPatching", "CausalTracing", "UnitMediation", "mediate", "trace"),
+    "traces": ("Mediation", "Trace"),
 }
 _MODULE = {name: home for home, names in _HOME.items() for name in names}
 _PACKAGES = ("data", "errors", "experiments", "testing")

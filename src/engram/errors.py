@@ -15,6 +15,7 @@
     + BlankNotLast         (a causal model needs the blank at the end)
     + AnswerNotWritable    (the tokenizer cannot write the answer)
     + PromptTooLong        (more tokens than the network has positions)
+    + NoSubject            (the words to be corrupted are not in the prompt)
   x BelowFloor             (scores below the stored floor were asked for)
   x OtherRun               (a folder holds a run that differs from the one asked for: says in what)
   x OtherWeights           (an edit is to be held on weights that it was not made from)
@@ -116,6 +117,10 @@ class AnswerNotWritable(UnaskablePrompt):
 
 class PromptTooLong(UnaskablePrompt):
     """The prompt has more tokens than the network has positions."""
+
+
+class NoSubject(UnaskablePrompt):
+    """The subject whose tokens are to be corrupted is not in the prompt."""
 
 
 class BelowFloor(EngramError, ValueError):

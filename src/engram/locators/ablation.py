@@ -14,8 +14,8 @@ from ..models.batching import in_parts, prompts_within, start_bytes
 from ..models.questions import Batch
 from ..models.recording import Recording
 from ..models.replay import Start, record, replay
+from ..models.targets import Target, target_of
 from .base import Locator, Scores, locators, pairs
-from .targets import Target, target_of
 
 
 @locators("ablation")

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from ..models import Model
 from ..models.questions import Batch
+from ..models.targets import target_of
 from .base import Locator, Scores, locators
 from .integrated_gradients import IntegratedGradients
-from .targets import target_of
 
 
 @locators("gradient_times_activation")

@@ -15,12 +15,12 @@ from ..models.batching import in_parts, prompts_within, start_bytes
 from ..models.questions import Batch
 from ..models.recording import Recording
 from ..models.replay import Start, record, replay
+from ..models.targets import Target, target_of
 from ..presets import FROM_PRESET, fill
 from . import integral
 from .base import Locator, Scores, locators, pairs
 from .path import JointPath, differentiable
 from .quadrature import PUBLISHED, Nodes, quadrature
-from .targets import Target, target_of
 
 PRESETS = {
     "paper": {"rule": "right", "steps": 20},

@@ -22,8 +22,8 @@ from ..models import Model, value_slots
 from ..models.batching import in_parts, start_bytes
 from ..models.recording import Recording
 from ..models.replay import Start, replay
+from ..models.targets import Target
 from ..results import Floats
-from .targets import Target
 
 Items = np.ndarray[tuple[int, int], np.dtype[np.int64]]  # [item, (row, layer, point)]
 

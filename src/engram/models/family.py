@@ -32,7 +32,9 @@ class Stack:
     `blocks` is the path of the ModuleList in the network; `ffn_down` the path, inside a block, of the FFN's second
     linear map, whose *input* are the neurons; `attention` the paths, inside a block, of its attention modules in the
     order they run (everything else in a block works on each position by itself): without them, the network is run
-    whole where its blocks could be run from recorded states. `side` says which tokens run through the stack: those of
+    whole where its blocks could be run from recorded states. `attended` is the path of the module that gives out what
+    attention adds to the hidden states, where the attention module itself gives out more (in BERT, the sum behind the
+    normalisation). `side` says which tokens run through the stack: those of
     the input, or those of the output (decoders of two-stack models). `per_block` names modules applied in turn
     inside one entry of `blocks` (ALBERT's groups); then a block is such a module. `repeats` says that the entries are
     shared: they are applied again and again until `num_hidden_layers` layers are done, and every application is a
@@ -42,6 +44,7 @@ class Stack:
     blocks: str
     ffn_down: str
     attention: tuple[str, ...] = ()
+    attended: str = ""
     side: Side = "input"
     per_block: str = ""
     repeats: bool = False

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -19,11 +19,15 @@ from ..errors import HookDidNotFire, UnsupportedModel
 from .family import Side
 
 Change = Callable[[Tensor], Tensor]  # [row, position, neuron] -> the same shape
+Place = Literal["neurons", "ffn", "attention", "block"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """One layer of a network: its block, the linear map whose inputs are its neurons, its attention modules."""
+    """One layer of a network: its block, the linear map whose inputs are its neurons, its attention modules.
+
+    `attended` gives out what attention adds to the hidden states; None where the family's table does not say.
+    """
 
     index: int
     block: nn.Module
@@ -31,6 +35,7 @@ class Layer:
     side: Side
     path: str
     attention: tuple[nn.Module, ...] = ()
+    attended: nn.Module | None = None
 
 
 class Asked(NamedTuple):
@@ -148,11 +153,12 @@ def _meeting(net: nn.Module, layers: Sequence[Layer], wanted: Collection[int]) -
 
 @contextmanager
 def rewriting(
-    net: nn.Module, layers: Sequence[Layer], changes: Mapping[int, Change], *, outputs: bool = False
+    net: nn.Module, layers: Sequence[Layer], changes: Mapping[int, Change], *, place: Place = "neurons"
 ) -> Iterator[None]:
-    """Within the block, the FFN's second map of layer `l` sees `changes[l](x)` in place of its input `x`, a copy.
+    """Within the block, `changes[l](x)` stands in `place` of layer `l` instead of `x`, of which it is given a copy.
 
-    With `outputs`, it is what the map gives out that is changed. `layers` are all layers of the network. Raises
+    The places: what goes into the FFN's second map (neurons), what that map gives out (ffn), what attention adds to the
+    hidden states (attention), what leaves the block (block). `layers` are all layers of the network. Raises
     HookDidNotFire at the end of a forward pass that passed one by.
     """
 
@@ -169,17 +175,50 @@ def rewriting(
         return changes[index](x.reshape(rows, positions, x.shape[-1]).clone()).reshape(x.shape)
 
     with ExitStack() as stack, turns(net, layers) as now, _meeting(net, layers, changes) as met:
-        for down, block in {x.down: x.block for x in layers if x.index in changes}.items():
+        for module, block in {_at(x, place): x.block for x in layers if x.index in changes}.items():
 
             def before(_down: nn.Module, args: Any, block: nn.Module = block) -> Any:
                 new = changed(block, args[0])
                 return None if new is None else (new, *args[1:])
 
-            def behind(_down: nn.Module, _args: Any, out: Any, block: nn.Module = block) -> Any:
-                return changed(block, out)
+            def behind(_module: nn.Module, _args: Any, out: Any, block: nn.Module = block) -> Any:
+                new = changed(block, out if isinstance(out, Tensor) else out[0])
+                return new if new is None or isinstance(out, Tensor) else (new, *out[1:])
 
-            handle = down.register_forward_hook(behind) if outputs else down.register_forward_pre_hook(before)
-            stack.callback(handle.remove)
+            handle = module.register_forward_pre_hook(before) if place == "neurons" else None
+            stack.callback((handle or module.register_forward_hook(behind)).remove)
+        yield
+
+
+def _at(layer: Layer, place: Place) -> nn.Module:
+    if place == "attention":
+        if layer.attended is None:
+            raise UnsupportedModel(f"the family's table does not say what attention adds in layer {layer.index}")
+        return layer.attended
+    return layer.block if place == "block" else layer.down
+
+
+@contextmanager
+def embedding(net: nn.Module, change: Change) -> Iterator[None]:
+    """Within the block, what the table of word embeddings gives out, [row, position, width], is changed: a copy.
+
+    Positions, types and normalisation come after. Raises HookDidNotFire where a forward pass did not ask the table.
+    """
+    met = [False]
+
+    def behind(_table: nn.Module, _args: Any, out: Tensor) -> Tensor:
+        met[0] = True
+        return change(out.clone())
+
+    def end(_net: nn.Module, _args: Any, _out: Any) -> None:
+        if not met[0]:
+            raise HookDidNotFire(
+                "the network never asked its table of word embeddings, so nothing can be changed there"
+            )
+
+    with ExitStack() as stack:
+        stack.callback(net.get_input_embeddings().register_forward_hook(behind).remove)  # type: ignore[operator]
+        stack.callback(net.register_forward_hook(end).remove)
         yield
 
 

@@ -57,7 +57,14 @@ class Model:
             for path in _block_paths(self.net, stack):
                 block, down = find(self.net, path), find(self.net, f"{path}.{stack.ffn_down}")
                 attention = tuple(find(self.net, f"{path}.{part}") for part in stack.attention)
-                found.append(Layer(len(found), block, down, stack.side, f"{path}.{stack.ffn_down}", attention))
+                adds = (
+                    find(self.net, f"{path}.{stack.attended}")
+                    if stack.attended
+                    else attention[0]
+                    if attention
+                    else None
+                )
+                found.append(Layer(len(found), block, down, stack.side, f"{path}.{stack.ffn_down}", attention, adds))
         return tuple(found)
 
     @functools.cached_property

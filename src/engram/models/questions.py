@@ -121,9 +121,9 @@ class Batch:
 
 def rows_of(prompt: Prompt, tokenizer: Any, config: Any, family: Family, masks: Masks) -> list[Row]:
     """One row per token of the prompt's answer. Raises UnaskablePrompt, each time naming the prompt."""
-    rows = _ROWS[family.asks](prompt, _bare(prompt, prompt.answer), tokenizer, config, masks)
+    rows = _ROWS[family.asks](prompt, bare(prompt, prompt.answer), tokenizer, config, masks)
     if prompt.against is not None:
-        wrong = _ROWS[family.asks](prompt, _bare(prompt, prompt.against), tokenizer, config, masks)
+        wrong = _ROWS[family.asks](prompt, bare(prompt, prompt.against), tokenizer, config, masks)
         if len(rows) != 1 or len(wrong) != 1:
             raise AnswerNotWritable(
                 f"a contrast needs answers of one token each; {prompt.answer!r} has {len(rows)}, "
@@ -214,7 +214,7 @@ def _infill_rows(prompt: Prompt, answer: str, tokenizer: Any, config: Any, _mask
 _ROWS = {"mask": _mask_rows, "next": _next_rows, "sentinel": _sentinel_rows, "infill": _infill_rows}
 
 
-def _bare(prompt: Prompt, answer: str) -> str:
+def bare(prompt: Prompt, answer: str) -> str:
     """The answer as it is written behind what stands before the blank: no space twice, none at the end."""
     before = prompt.text.split(BLANK)[0]
     bare = answer.strip() if before.endswith(" ") else answer.rstrip()

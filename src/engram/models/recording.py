@@ -112,23 +112,23 @@ def _by_position(model: Model, batch: Batch) -> Recording:
         if getattr(layer, "keys", None) is None or layer.keys.shape[::2] != batch.ids.shape:
             raise CannotReplay("its cache is not one key and one value per row and position")
         layer.keys, layer.values = layer.keys[..., :-1, :], layer.values[..., :-1, :]
-    _check(model, watched[0])
+    check(model, watched[0])
 
-    def called(rows: Tensor) -> list[_Arguments]:
+    def at_last(rows: Tensor) -> list[_Arguments]:
         last = {"input_ids": batch.ids[rows, -1:], "past_key_values": cached(cache, rows), "use_cache": True}
-        return _called(model, batch, watched[0], rows, last)
+        return called(model, batch, watched[0], rows, last)
 
-    calls = _calls(called(_rows(batch)), called(_rows(batch, more=1)), len(batch))
-    return _of(batch, watched, ["position"] * len(model.layers), calls, cache)
+    own = calls(at_last(_rows(batch)), at_last(_rows(batch, more=1)), len(batch))
+    return _of(batch, watched, ["position"] * len(model.layers), own, cache)
 
 
 def _by_suffix(model: Model, batch: Batch) -> Recording:
     watched = _watched(model, batch)
-    _check(model, watched[0])
+    check(model, watched[0])
     side = "input" if batch.decoder is None else "output"
-    more = _called(model, batch, watched[0], _rows(batch, more=1), model.uncached)
+    more = called(model, batch, watched[0], _rows(batch, more=1), model.uncached)
     ways: list[Way] = ["suffix" if x.side == side else "network" for x in model.layers]
-    return _of(batch, watched, ways, _calls(watched[0].called, more, len(batch)))
+    return _of(batch, watched, ways, calls(watched[0].called, more, len(batch)))
 
 
 _Watched = tuple[watching.Seen, Tensor]
@@ -163,7 +163,7 @@ def _of(
     )
 
 
-def _check(model: Model, seen: watching.Seen) -> None:
+def check(model: Model, seen: watching.Seen) -> None:
     for layer, chained, attended in zip(model.layers, seen.chained, seen.attended, strict=True):
         if not chained:
             raise CannotReplay(f"something is done to the hidden states before layer {layer.index}")
@@ -208,7 +208,7 @@ def _of_rows(x: Tensor, rows: Tensor) -> Tensor:
     return x.expand(len(rows), *x.shape[1:]) if x.shape[0] == 1 else x.index_select(0, rows.to(x.device))
 
 
-def _called(model: Model, batch: Batch, seen: watching.Seen, rows: Tensor, extra: dict[str, Any]) -> list[_Arguments]:
+def called(model: Model, batch: Batch, seen: watching.Seen, rows: Tensor, extra: dict[str, Any]) -> list[_Arguments]:
     """What does the network call its blocks with, asked these rows? No block is run, nor what is behind them."""
     outputs = [_left(s, r, rows, len(batch)) for s, r in zip(seen.left, seen.rest, strict=True)]
     asked = batch.take(rows)
@@ -226,7 +226,7 @@ def _left(states: Tensor, rest: Any, rows: Tensor, of: int, *, chosen: bool = Fa
     return states if rest is None else (states, *hooks.map_tensors(rest, lambda x: by_row(x, rows, of)))
 
 
-def _calls(some: list[_Arguments], more: list[_Arguments], rows: int) -> tuple[Call, ...]:
+def calls(some: list[_Arguments], more: list[_Arguments], rows: int) -> tuple[Call, ...]:
     """Arguments with one row more tell which of them have rows."""
 
     def learnt(a: Any, b: Any) -> Any:

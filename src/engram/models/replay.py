@@ -92,7 +92,7 @@ def _wavefront(model: Model, clean: Recording, starts: Sequence[Start], taps: Ma
     for layer in model.layers[starts[0].layer :]:
         last = layer.index == len(model.layers) - 1
         if len(rows):
-            alive = _next(clean, layer, alive, rows, taps.get(layer.index), last)
+            alive = through(clean, layer, alive, rows, taps.get(layer.index), last)
         for start in starts:
             if start.layer != layer.index:
                 continue
@@ -101,7 +101,7 @@ def _wavefront(model: Model, clean: Recording, starts: Sequence[Start], taps: Ma
                 new = _among_the_others(clean, layer, start.rows, new)
             alive = torch.cat([alive, new]) if len(rows) else new
             rows = torch.cat([rows, start.rows])
-    return _behind(model, clean, alive, rows)
+    return behind(model, clean, alive, rows)
 
 
 def leaving(clean: Recording, layer: Layer, start: Start) -> Tensor:
@@ -138,7 +138,7 @@ def _among_the_others(clean: Recording, layer: Layer, rows: Tensor, new: Tensor)
     return states
 
 
-def _next(clean: Recording, layer: Layer, x: Tensor, rows: Tensor, tap: Tensor | None, last: bool) -> Tensor:
+def through(clean: Recording, layer: Layer, x: Tensor, rows: Tensor, tap: Tensor | None, last: bool) -> Tensor:
     """The states one block further; behind the last one the asked position alone."""
     if not last or x.shape[1] == 1:
         with _tapped(clean, layer, rows, tap, x.shape[1]):
@@ -217,7 +217,7 @@ def _run(clean: Recording, layer: Layer, x: Tensor, rows: Tensor) -> Tensor:
     return states
 
 
-def _behind(model: Model, clean: Recording, x: Tensor, rows: Tensor) -> Tensor:
+def behind(model: Model, clean: Recording, x: Tensor, rows: Tensor) -> Tensor:
     """From the states behind the last block, [n, 1, hidden], to the logits: what the network does there itself."""
     outputs = [clean.left(layer.index, rows, x) for layer in model.layers]
     with detours.skipping(model.net, model.layers, len(model.layers), outputs):
@@ -247,7 +247,7 @@ def _through_the_network(model: Model, clean: Recording, start: Start, taps: Map
     below = [clean.left(i, start.rows) for i in range(start.layer)]
     with (
         detours.skipping(model.net, model.layers, start.layer, below),
-        hooks.rewriting(model.net, model.layers, {i: changing(i) for i in given}, outputs=True),
+        hooks.rewriting(model.net, model.layers, {i: changing(i) for i in given}, place="ffn"),
     ):
         return model.logits(clean.batch.take(start.rows))
 

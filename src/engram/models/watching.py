@@ -57,7 +57,7 @@ def recording(net: nn.Module, layers: Sequence[Layer], states: Cut = whole, insi
                 stack.callback(hook.remove)
         every = range(len(layers))
         stack.enter_context(rewriting(net, layers, {i: watch.keep(i, watch.seen.neurons) for i in every}))
-        stack.enter_context(rewriting(net, layers, {i: watch.keep(i, watch.seen.written) for i in every}, outputs=True))
+        stack.enter_context(rewriting(net, layers, {i: watch.keep(i, watch.seen.written) for i in every}, place="ffn"))
         yield watch.seen
 
 

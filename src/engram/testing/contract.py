@@ -152,7 +152,7 @@ def replaying_from_any_layer_is_the_full_pass(model: Model, sample: Sample) -> N
         def put(x: Tensor, layer: Layer = layer, start: Start = start) -> Tensor:
             return x.index_put((sample.rows, sample.batch.asked.at[layer.side]), start.written)
 
-        with hooks.rewriting(model.net, model.layers, {layer.index: put}, outputs=True):
+        with hooks.rewriting(model.net, model.layers, {layer.index: put}, place="ffn"):
             full = model.logits(sample.batch)
         _near(replay(model, clean, [start]), full, f"layer {layer.index}")
         _near(among, full, f"layer {layer.index}, among the others")

@@ -8,7 +8,12 @@ FAMILY = Family(
     asks="mask",
     stacks=(
         Stack(
-            "albert.encoder.albert_layer_groups", "ffn_output", ("attention",), per_block="albert_layers", repeats=True
+            "albert.encoder.albert_layer_groups",
+            "ffn_output",
+            ("attention",),
+            "attention.dense",
+            per_block="albert_layers",
+            repeats=True,
         ),
     ),
     head="predictions",

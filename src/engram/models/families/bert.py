@@ -6,6 +6,6 @@ FAMILY = Family(
     name="bert",
     model_types=("bert",),
     asks="mask",
-    stacks=(Stack("bert.encoder.layer", "output.dense", ("attention",)),),
+    stacks=(Stack("bert.encoder.layer", "output.dense", ("attention",), "attention.output.dense"),),
     head="cls",
 )

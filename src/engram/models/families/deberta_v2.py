@@ -6,7 +6,7 @@ FAMILY = Family(
     name="deberta-v2",
     model_types=("deberta-v2",),
     asks="mask",
-    stacks=(Stack("deberta.encoder.layer", "output.dense", ("attention",)),),
+    stacks=(Stack("deberta.encoder.layer", "output.dense", ("attention",), "attention.output.dense"),),
     head=("cls", "lm_predictions"),
     note="the head is cls, or lm_predictions where the configuration says legacy=False",
 )

@@ -6,7 +6,7 @@ FAMILY = Family(
     name="electra",
     model_types=("electra",),
     asks="mask",
-    stacks=(Stack("electra.encoder.layer", "output.dense", ("attention",)),),
+    stacks=(Stack("electra.encoder.layer", "output.dense", ("attention",), "attention.output.dense"),),
     head="generator_predictions",
     note="the generator; a discriminator fills no masks",
 )

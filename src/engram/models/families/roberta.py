@@ -6,7 +6,7 @@ FAMILY = Family(
     name="roberta",
     model_types=("roberta",),
     asks="mask",
-    stacks=(Stack("roberta.encoder.layer", "output.dense", ("attention",)),),
+    stacks=(Stack("roberta.encoder.layer", "output.dense", ("attention",), "attention.output.dense"),),
     head="lm_head",
     reserved_positions=2,
 )

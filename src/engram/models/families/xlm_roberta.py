@@ -6,7 +6,7 @@ FAMILY = Family(
     name="xlm-roberta",
     model_types=("xlm-roberta",),
     asks="mask",
-    stacks=(Stack("roberta.encoder.layer", "output.dense", ("attention",)),),
+    stacks=(Stack("roberta.encoder.layer", "output.dense", ("attention",), "attention.output.dense"),),
     head="lm_head",
     reserved_positions=2,
 )

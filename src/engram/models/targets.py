@@ -1,4 +1,4 @@
-"""What an attribution explains: a number read off the logits at the asked position."""
+"""What is explained, restored or mediated: a number read off the logits at the asked position."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadSetting, UnknownName
-from ..models.questions import Batch
+from .questions import Batch
 
 Target = Callable[[Tensor, Batch], Tensor]  # logits [row, vocabulary], the rows -> [row]
 
@@ -50,7 +50,7 @@ class _LogProbability(torch.autograd.Function):
         return (logits.gather(1, target) - most - total.log())[:, 0]
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
         parts, total, target = ctx.saved_tensors
         parts.mul_(-slope[:, None] / total)  # in place: a second way back is refused by autograd
         return parts.scatter_add_(1, target, slope[:, None]), None
