@@ -131,12 +131,20 @@ class FactSet:
     (2, 'Rome')
     >>> [p.text for p in facts.prompts(facts.fact("Italy", "capital"), blank_last=True)]
     ['The capital of Italy is [Y].']
+
+    `own` are the sentences in which a fact is asked in the place of its relation's templates, by the fact's id.
+
+    >>> atlas = FactSet("atlas", (capital,), {"P36": (capital.fact("Ireland", "Dublin", "17"),)}, own={
+    ...     "17": (Prompt("Ireland's parliament meets in its capital, [Y].", "Dublin", against="Cork"),)})
+    >>> [p.text for p in atlas.prompts(atlas.fact("Ireland", "capital"))]
+    ["Ireland's parliament meets in its capital, [Y]."]
     """
 
     name: str
     relations: tuple[Relation, ...]
     members: dict[str, tuple[Fact, ...]] = field(repr=False)
     source: str = ""
+    own: dict[str, tuple[Prompt, ...]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return sum(map(len, self.members.values()))
@@ -170,20 +178,32 @@ class FactSet:
         """The prompts of one fact: all, or those of one split (`split_of`); for causal models those with a last blank.
 
         `limit` keeps the first so many. A fact that is not of this set counts as fact number 0 of its relation.
+
+        A fact's own sentences are split like templates, by their place. A sentence that stands there a second time, cut
+        off behind its blank, stays in the half of the first; and a fact with one sentence has it in the test, and no
+        prompt for discovery, for what is found there could only be tested on itself.
         """
-        relation = self.relation(fact.relation)
+        relation, own = self.relation(fact.relation), self.own.get(fact.id)
+        if own is None:
+            asked, sentences = fact.prompts(relation), list(range(len(relation.templates)))
+        else:
+            asked, sentences = tuple(replace(p, fact=fact, template=i) for i, p in enumerate(own)), _sentences(own)
+        alone = own is not None and len(set(sentences)) == 1
         number = self._number(fact)
         kept = [
             p
-            for i, p in enumerate(fact.prompts(relation))
-            if (split is None or split_of(number, i) == split) and (p.blank_last or not blank_last)
+            for p, i in zip(asked, sentences, strict=True)
+            if (split is None or split == ("test" if alone else split_of(number, i)))
+            and (p.blank_last or not blank_last)
         ]
         return tuple(kept[:limit])
 
     def only(self, relations: Sequence[str]) -> FactSet:
         """The same set with these relations only. Raises UnknownName."""
         kept = tuple(self.relation(r) for r in relations)
-        return FactSet(self.name, kept, {r.id: self.members.get(r.id, ()) for r in kept}, self.source)
+        members = {r.id: self.members.get(r.id, ()) for r in kept}
+        own = {f.id: self.own[f.id] for facts in members.values() for f in facts if f.id in self.own}
+        return FactSet(self.name, kept, members, self.source, own)
 
     def _number(self, fact: Fact) -> int:
         return self._numbers.get((fact.relation, fact.subject, fact.answer, fact.id), 0)
@@ -198,3 +218,15 @@ class FactSet:
                     cached.setdefault((f.relation, f.subject, f.answer, f.id), i)
             object.__setattr__(self, "_cache", cached)
         return cached
+
+
+def _sentences(own: Sequence[Prompt]) -> list[int]:
+    """Of each prompt, the first one that asks in the same sentence."""
+    return [next(j for j, first in enumerate(own) if j == i or _same(first, p)) for i, p in enumerate(own)]
+
+
+def _same(one: Prompt, other: Prompt) -> bool:
+    """Is one of the two the other, cut off behind the blank?"""
+    short, long = sorted((one, other), key=lambda p: len(p.text))
+    cut = short.blank_last and long.text.startswith(short.text.rstrip(FINAL_MARKS))
+    return cut or short.text == long.text

@@ -47,15 +47,19 @@ def data(
 def _relations(facts: FactSet) -> None:
     _show.line(f"{facts.name}: {len(facts)} facts in {len(facts.relations)} relations")
     _show.line()
-    numbers = [(name, NUMBER) for name in ("templates", "last", "facts")]
-    columns = [("id", WORD), ("name", TEXT), ("type", WORD), *numbers, ("example", TEXT)]
+    names = ("templates", "last", "facts", *(["own"] if facts.own else []))
+    columns = [("id", WORD), ("name", TEXT), ("type", WORD), *((name, NUMBER) for name in names), ("example", TEXT)]
     rows = []
     for x in _plain(facts):
         example = ": ".join(x["example"] or ())
-        rows.append((x["id"], x["name"], x["type"], len(x["templates"]), x["blank_last"], x["facts"], example))
+        numbers = {**x, "templates": len(x["templates"]), "last": x["blank_last"]}
+        rows.append((x["id"], x["name"], x["type"], *(numbers[name] for name in names), example))
     _show.table(columns, rows)
     _show.line()
-    _show.entries([("last", "how many of the templates end with their blank, so that causal models can be asked")])
+    meant = [("last", "how many of the templates end with their blank, so that causal models can be asked")]
+    if facts.own:
+        meant.append(("own", "how many of the facts are asked in sentences of their own, not in the templates"))
+    _show.entries(meant)
 
 
 def _document(facts: FactSet) -> None:
@@ -70,6 +74,7 @@ def _plain(facts: FactSet) -> list[dict[str, Any]]:
             {
                 "id": r.id, "name": r.name, "type": r.type, "description": r.description, "templates": r.templates,
                 "blank_last": sum(_blank_last(t) for t in r.templates), "facts": len(members),
+                "own": sum(f.id in facts.own for f in members),
                 "example": [members[0].subject, members[0].answer] if members else None,
             }
         )  # fmt: skip

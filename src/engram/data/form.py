@@ -1,4 +1,4 @@
-"""ParaRel's form, which LAMA, mParaRel and the shipped facts share.
+"""ParaRel's form, which LAMA, mParaRel and the shipped facts share, and the marks of which all data sets use.
 
 A template is a sentence with one `[X]` for the subject and one `[Y]` for the answer; a fact is a line with `sub_label`
 and `obj_label`; a relation is a line with `relation`, `label`, `type` (1-1, N-1 or N-M) and `description`.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..facts import BLANK, SUBJECT, Fact, Relation
+from ..errors import NotOneBlank
+from ..facts import BLANK, SUBJECT, Fact, Prompt, Relation
 from .jsonl import Line, lines
 
 TYPES = ("1-1", "N-1", "N-M")
@@ -25,6 +26,14 @@ def template(line: Line, key: str) -> str:
 def templates(path: Path) -> tuple[str, ...]:
     """The templates of one relation, under the key `pattern`, in the file's order. Raises BadData."""
     return tuple(template(line, "pattern") for line in lines(path))
+
+
+def prompt(line: Line, text: str, answer: str, against: str | None = None) -> Prompt:
+    """A fact's own sentence, as this line has it. Raises BadData unless it has exactly one [Y]."""
+    try:
+        return Prompt(text, answer, against=against)
+    except NotOneBlank as error:
+        raise line.bad(str(error)) from None
 
 
 def facts(path: Path, relation: str, *, id_key: str = "uuid") -> tuple[Fact, ...]:

@@ -39,6 +39,15 @@ class Line:
         return BadData(self.path, self.number, what)
 
 
+@dataclass(frozen=True, slots=True)
+class Entry(Line):
+    """One object of a JSON list; `number` is its place there, from 0."""
+
+    def bad(self, what: str) -> BadData:
+        """The error that this entry is at fault."""
+        return BadData(self.path, None, f"entry {self.number}: {what}")
+
+
 def lines(path: Path) -> list[Line]:
     """Every object of a JSON Lines file, in order; empty lines are passed over. Raises BadData."""
     out = []
@@ -61,6 +70,18 @@ def whole(path: Path) -> Any:
         return json.loads(_text(path))
     except json.JSONDecodeError as e:
         raise BadData(path, e.lineno, f"is not JSON ({e.msg}); is the file cut off?") from e
+
+
+def entries(path: Path) -> list[Entry]:
+    """Every object of a file that holds one JSON list of them, in order. Raises BadData."""
+    rows = whole(path)
+    if not isinstance(rows, list):
+        raise BadData(path, None, "is to be a list of objects")
+    found = [Entry(path, number, row) for number, row in enumerate(rows)]
+    for entry in found:
+        if not isinstance(entry.values, dict):
+            raise entry.bad(f"is to be an object with keys, not {entry.values!r}")
+    return found
 
 
 def existing(path: Path) -> Path:

@@ -74,7 +74,9 @@ def data_key(facts: FactSet) -> dict[str, Any]:
     """The name of a data set, how many facts it has, and a checksum of what it says, wherever its files lie."""
     relations = [[r.id, r.name, r.templates, r.type] for r in facts.relations]
     content = [[f.relation, f.subject, f.answer, f.id] for f in facts]
-    return {"name": facts.name, "facts": len(content), "checksum": checksum(canonical([relations, content]))}
+    own = {f.id: [[p.text, p.answer, p.against] for p in facts.own[f.id]] for f in facts if f.id in facts.own}
+    said = [relations, content, own] if own else [relations, content]  # without: as before there were any
+    return {"name": facts.name, "facts": len(content), "checksum": checksum(canonical(said))}
 
 
 def _differences(name: str, there: Any, here: Any) -> Iterator[str]:
