@@ -75,3 +75,53 @@ def done(experiment, model, relation="capital", facts=FACTS):
 def only(result, **wanted):
     """The rows that say this."""
     return [r for r in result["rows"] if all(r[k] == v for k, v in wanted.items())]
+
+
+def _emptied(told):
+    """A causal model of three layers that does nothing but repeat words, and a neuron that fires at "Ireland" alone.
+
+    Words are unit vectors without a mean and positions are all alike; what the neuron writes is `told(word)`.
+    """
+    net, tokenizer = tiny("gpt2")
+    model = eg.load(net, tokenizer)
+    prompt = eg.Prompt("The capital of Ireland is [Y]", "Dublin")
+    with torch.no_grad():
+        words = net.get_input_embeddings().weight
+        words -= words.mean(-1, keepdim=True)
+        words /= words.norm(dim=-1, keepdim=True)
+        net.transformer.wpe.weight.zero_()
+        for block in net.transformer.h:
+            for part in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj):
+                part.weight.zero_()
+                part.bias.zero_()
+            for norm in (block.ln_1, block.ln_2):
+                norm.weight.fill_(1)
+                norm.bias.zero_()
+        net.transformer.ln_f.weight.fill_(4)
+        net.transformer.ln_f.bias.zero_()
+        (row,) = model.rows(prompt)
+        subject, answer = words[row.ids[3]].clone(), words[row.target].clone()
+        neuron = eg.Neuron(0, 5)
+        fc = net.transformer.h[0].mlp.c_fc
+        fc.weight[:, 5], fc.bias[5] = 5 * subject, -16.0  # its own word gives 20, no other more than 16
+        value_slots(model.layers[0].down)[5] = 8 * told(words, answer)
+    return model, neuron, answer
+
+
+def told_at_the_subject():
+    """The neuron writes the answer, and the subject is the last word: one is asked where it was told."""
+    model, neuron, _ = _emptied(lambda _words, answer: answer)
+    return model, neuron, eg.Prompt("The capital of Ireland [Y]", "Dublin")
+
+
+def told_at_the_subjects_place():
+    """The neuron writes another word at the subject, and the next layer's attention makes the answer of it."""
+    model, neuron, answer = _emptied(lambda words, _answer: words[7])
+    net = model.net
+    with torch.no_grad():
+        wide = net.config.n_embd
+        attn = net.transformer.h[1].attn
+        message = net.get_input_embeddings().weight[7]
+        attn.c_attn.weight[:, 2 * wide :] = 20 * torch.outer(message, answer)
+        attn.c_proj.weight.copy_(torch.eye(wide))
+    return model, neuron, eg.Prompt("The capital of Ireland is [Y]", "Dublin")

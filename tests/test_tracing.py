@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import engram as eg
-from engram.errors import BadSetting, NoSubject, UnknownName, UnsupportedModel
-from engram.models import hooks
+from engram.errors import UnsupportedModel
+from engram.models import hooks, passes
 from engram.models.family import families
 from engram.testing import tiny
 from engram.testing.networks import SETTINGS
+from engram.testing.states import state_of
 from engram.traces import KINDS
 
 ONE_STACK = [k for k in SETTINGS if families()[k].asks in ("mask", "next")]
 PROMPT = eg.Prompt("The capital of Ireland is [Y]", "Dublin")
-LONG = eg.Prompt("In Ireland a city of France is [Y]", "Paris")
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +103,6 @@ def by_hand(model, prompt, span, kind, window, samples, size, *, freeze=None):
     return found - low, low
 
 
-def span_of(trace):
-    return trace.subject
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("family", [k for k in ONE_STACK if k != "albert"])
 def test_every_family_says_what_hooks_say_cell_by_cell(models, family, kind):
@@ -125,3 +120,61 @@ def test_every_family_says_what_hooks_say_cell_by_cell(models, family, kind):
     assert found.effect == pytest.approx(effect.mean(-1), abs=1e-6)
     assert found.spread == pytest.approx(effect.std(-1, ddof=1), abs=1e-6)
     assert np.abs(found.effect).max() > 1e-5  # there is something to be seen
+
+
+@pytest.mark.parametrize("frozen", ["ffn", "attention"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "bert", "bloom"])
+def test_severed_paths_are_those_that_hooks_freeze(models, family, frozen):
+    model = models(family)
+    by = eg.CausalTracing(kind="block", samples=2, noise=0.7, rng="rome", severed=frozen)
+    found = eg.trace(model, PROMPT, subject="Ireland", by=by)
+    effect, _ = by_hand(model, PROMPT, found.subject, "block", 1, 2, 0.7, freeze=frozen)
+    assert found.effect == pytest.approx(effect.mean(-1), abs=1e-6)
+    whole = eg.trace(model, PROMPT, subject="Ireland", by=eg.CausalTracing(samples=2, noise=0.7, rng="rome"))
+    assert np.abs(found.effect - whole.effect).max() > 1e-5  # something was severed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", ["albert", "bert", "gpt2", "gemma2"])
+def test_a_network_that_is_run_whole_says_the_same(models, family, kind, monkeypatch):
+    model = models(family)
+    by = eg.CausalTracing(kind=kind, window=1 if kind == "block" else 3, samples=2, noise=0.7)
+    fast = eg.trace(model, PROMPT, subject="Ireland", by=by)
+    monkeypatch.setitem(passes._whole, model.net, "for a test")
+    whole = eg.trace(model, PROMPT, subject="Ireland", by=by)
+    assert whole.effect == pytest.approx(fast.effect, abs=1e-6)
+    assert np.abs(whole.effect).max() > 1e-5
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bert", "llama"])
+def test_a_small_budget_changes_nothing(models, family):
+    by = eg.CausalTracing(kind="ffn", window=2, samples=3)
+    small = eg.load(*tiny(family), budget=1000)
+    assert eg.trace(small, PROMPT, subject="Ireland", by=by).effect == pytest.approx(
+        eg.trace(models(family), PROMPT, subject="Ireland", by=by).effect, abs=1e-6
+    )
+
+
+def test_it_is_the_same_after_other_prompts_and_with_dropout_left_on(models):
+    model = models("gpt2")
+    by = eg.CausalTracing(kind="attention", samples=3, window=2)
+    alone = eg.trace(model, PROMPT, subject="Ireland", by=by)
+    model.net.train()
+    eg.trace(model, eg.Prompt("A city in France is [Y]", "Paris"), subject="France", by=by)
+    again = eg.trace(model, PROMPT, subject="Ireland", by=by)
+    assert model.net.training
+    model.net.eval()
+    assert (again.effect == alone.effect).all()
+
+
+def test_the_model_is_left_as_it_was(models):
+    for family in ("gpt2", "bert"):
+        model = models(family)
+        before = state_of(model)
+        for by in (eg.CausalTracing(kind="ffn"), eg.AttributionPatching(kind="ffn")):
+            eg.trace(model, PROMPT, subject="Ireland", by=by)
+        eg.mediate(model, PROMPT, subject="Ireland", by=eg.UnitMediation(layer=1, samples=2))
+        after = state_of(model)
+        assert before.keys() == after.keys()
+        for name, x in before.items():
+            assert torch.equal(x, after[name]) if isinstance(x, torch.Tensor) else x == after[name], name

@@ -83,7 +83,8 @@ def mediate(
     >>> import engram as eg
     >>> prompt = eg.Prompt("The capital of Ireland is [Y]", "Dublin")
     >>> found = eg.mediate(eg.load("engram:causal"), prompt, subject="Ireland", by=eg.UnitMediation(layer=0, samples=3))
-    >>> found.effect.shape, found.controls[-1].k, found.controls[-1].effect > max(found.controls[-1].chance)
+    >>> ten = found.controls[-1]
+    >>> found.effect.shape, ten.k, bool(ten.effect > max(ten.chance))
     ((256,), 10, True)
     """
     if by.where >= len(model.layers):
