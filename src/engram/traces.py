@@ -19,6 +19,21 @@ Category = Literal[
 CATEGORIES: tuple[Category, ...] = (
     "before", "first subject", "middle subject", "last subject", "first subsequent", "further", "last", "mask",
 )  # fmt: skip
+UNITS = {"probability": "probability", "logprob": "nats", "logit_difference": "logits", "rank": "ranks"}
+
+
+def unit(metric: str) -> str:
+    """Of a metric's values; its own name where it is a plug-in's.
+
+    >>> unit("logprob"), unit("probability")
+    ('nats', 'probability')
+    """
+    return UNITS.get(metric, metric)
+
+
+def turned(metric: str) -> int:
+    """The sign of an effect that brings the answer back: −1 for ranks, of which 1 is best."""
+    return -1 if metric == "rank" else 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,13 +86,13 @@ class Trace:
 
     @property
     def normalised(self) -> Floats | None:
-        """The effect as part of the total effect, [token, layer]; None where the total is not above 0."""
-        return self.effect / self.total if self.total > 0 else None
+        """The effect as part of the total effect, [token, layer]; None where the corruption takes nothing away."""
+        return self.effect / self.total if turned(self.metric) * self.total > 0 else None
 
     @property
     def peak(self) -> tuple[int, int]:
-        """The token and layer with the largest effect; of equal ones the first."""
-        token, layer = np.unravel_index(int(np.argmax(self.effect)), self.effect.shape)
+        """The token and layer that bring most of the answer back; of equal ones the first."""
+        token, layer = np.unravel_index(int(np.argmax(turned(self.metric) * self.effect)), self.effect.shape)
         return int(token), int(layer)
 
     @property

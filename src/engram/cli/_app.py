@@ -18,6 +18,9 @@ SPELT = {  # what an error advises in Python, and how it is said here
     "safetensors_only=False": "--allow-pickle",
     "dtype='float32'": "--dtype float32",
     "Prompt(..., against=...)": "--against",
+    'kind="block"': "--kind block",
+    'kind="ffn"': "--kind ffn",
+    'kind="attention"': "--kind attention",
 }
 MISUSE = (
     UnknownName,

@@ -33,6 +33,7 @@ LIVE = """
       });
       figure.data.forEach(function (t) {
         ["error_x", "error_y"].forEach(function (k) { if (t[k]) { t[k].color = ink; } });
+        if (t.type === "heatmap" && t.meta) { t.colorscale = t.meta[dark.matches ? "dark" : "light"]; }
         if (t.mode === "markers") { t.marker.line = { color: ground, width: 1 }; }
       });
       Plotly.react(place.querySelector(".drawing"), figure.data, figure.layout, tools);

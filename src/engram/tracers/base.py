@@ -20,7 +20,7 @@ from ..models.questions import Batch, Row
 from ..models.spans import Span, span_of
 from ..registry import Registry
 from ..results import Floats
-from ..traces import KINDS, Kind, Trace
+from ..traces import KINDS, Kind, Trace, turned
 from .metrics import Metric, metric_of
 from .noise import Corruption, Rng, Spread, corruption, drawn
 
@@ -235,7 +235,7 @@ def _traced(by: Tracer, asked: Asked) -> Trace:
     notes = [*asked.notes]
     if by.metric == "rank":
         notes.append("ranks: 1 is best, so an effect below 0 brings the answer back")
-    elif clean <= corrupted_:
+    if turned(by.metric) * (clean - corrupted_) <= 0:
         notes.append("the corruption does not take the answer away: there is no total effect to bring back")
     return Trace(
         asked.prompt, by.name, by.kind, tuple(model.tokenizer.convert_ids_to_tokens(list(asked.rows[0].ids))),

@@ -23,7 +23,6 @@ def rank(logits: Tensor, batch: Batch) -> Tensor:
 class Metric:
     """`read` is taken of every token of the answer, and `joined` makes one number of them, elementwise."""
 
-    unit: str
     read: Target
     joined: Callable[[Sequence[Floats]], Floats]
     smooth: bool = True
@@ -51,10 +50,10 @@ def _only(parts: Sequence[Floats]) -> Floats:
 
 
 METRICS = {
-    "probability": Metric("probability", logprob, _product),
-    "logprob": Metric("nats", logprob, _sum),
-    "logit_difference": Metric("logits", logit_difference, _only),
-    "rank": Metric("ranks", rank, _worst, smooth=False),
+    "probability": Metric(logprob, _product),
+    "logprob": Metric(logprob, _sum),
+    "logit_difference": Metric(logit_difference, _only),
+    "rank": Metric(rank, _worst, smooth=False),
 }
 
 

@@ -61,7 +61,7 @@ class UnitMediation(Corrupting):
 
     @property
     def where(self) -> int:
-        """The layer."""
+        """The layer whose neurons are restored."""
         return int(self.layer or 0)
 
 
