@@ -178,3 +178,16 @@ def test_the_model_is_left_as_it_was(models):
         assert before.keys() == after.keys()
         for name, x in before.items():
             assert torch.equal(x, after[name]) if isinstance(x, torch.Tensor) else x == after[name], name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", ["gpt2", "bert", "opt"])
+def test_a_condition_at_the_blank_stays_there(models, family, kind, monkeypatch):
+    model = models(family)
+    by = eg.CausalTracing(kind=kind, window=1 if kind == "block" else 2, samples=2, noise=0.7)
+    louder = eg.amplified(eg.NeuronSet.of([(layer, i) for layer in range(3) for i in range(24)]), by=1.5)
+    fast = eg.trace(model, PROMPT, subject="Ireland", by=by, under=louder)
+    assert np.abs(fast.effect - eg.trace(model, PROMPT, subject="Ireland", by=by).effect).max() > 1e-5
+    monkeypatch.setitem(passes._whole, model.net, "for a test")
+    whole = eg.trace(model, PROMPT, subject="Ireland", by=by, under=louder)
+    assert fast.effect == pytest.approx(whole.effect, abs=1e-6)

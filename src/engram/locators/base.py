@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..facts import Prompt
-from ..models import Model, holding, hooks
+from ..models import Model, detours, holding, hooks
 from ..models.batching import Progress, by_shape, in_batches, rows_within
 from ..models.questions import Batch, Row
 from ..registry import Registry
@@ -75,7 +75,7 @@ def locate(
         owned.append(list(range(len(rows), len(rows) + len(mine))))
         rows += mine
     found: list[_RowScores | None] = [None] * len(rows)
-    with hooks.quiet(model.net), holding(under, model):
+    with hooks.quiet(model.net), detours.fused(model.net), holding(under, model):
         for group in by_shape([r.shape for r in rows]):
             size = max(1, by.rows_at_once(model, sum(rows[group[0]].shape)))
 

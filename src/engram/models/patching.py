@@ -21,7 +21,7 @@ from .hooks import Place
 from .model import Model
 from .passes import Runs, Value
 from .recording import Recording
-from .replay import behind, through
+from .replay import attending, behind, run_block, through
 
 Put = tuple[Place, Value]  # what stands at a token in one layer: in which place, and whence
 Read = Callable[[Tensor], Tensor]  # logits [row, vocabulary] -> [row]
@@ -92,7 +92,8 @@ class _Wave:
         self.start = runs.length - rest.batch.ids.shape[1]
         self.groups: list[list[int]] = []
         self.x = runs.left[0].new_zeros(0)
-        self.positions = 0  # of the states in the block under way
+        self.positions = 0  # of the states in the block under way; 0: the cell's own token comes first
+        self.here: list[Cell] = []  # for each group in it, a cell that says what is put
         device = rest.batch.ids.device
         self.own = torch.arange(1, runs.samples + 1, device=device)  # the corrupted rows
 
@@ -115,13 +116,15 @@ class _Wave:
         self._split(index)
         begun = self._beginning(index)
         entering = [who for who in begun if not self._known(index, who)]
-        self._join(entering, [self.runs.entered(index)] * len(entering))
+        self._join(entering, [self.runs.entered(index)[1:, self.start :]] * len(entering))
         last = index == len(self.model.layers) - 1
         if self.groups:
             self.positions = self.x.shape[1]
+            self.here = [self.cells[who[0]] for who in self.groups]
             self.x = through(self.rest, layer, self.x, self._rows(), None, last)
-            self._put_blocks(index, last)
-        self._join([who for who in begun if self._known(index, who)], [self.runs.left[index]] * len(begun), index)
+            self._put(self.x, "block", index, alone=last and self.positions > 1)
+        known = [who for who in begun if self._known(index, who)]
+        self._join(known, [self._begun(layer, self.cells[who[0]], last) for who in known])
 
     def _rows(self) -> Tensor:
         return self.own.repeat(len(self.groups))
@@ -145,28 +148,48 @@ class _Wave:
         return self._by_plan(layer, [i for i, c in enumerate(self.cells) if c.first == layer])
 
     def _known(self, layer: int, who: Sequence[int]) -> bool:
-        """Is what leaves the block known without running it?"""
-        ((place, _),) = puts if len(puts := self.cells[who[0]].plan[layer]) == 1 else (("attention", ""),)
-        return place == "block" or (place == "ffn" and layer in self.rest.additive)
+        """Does only the token's own state differ when it leaves the block, so that the others need not run?"""
+        puts = self.cells[who[0]].plan[layer]
+        inside = self.model.layers[layer]
+        return len(puts) == 1 and (puts[0][0] != "attention" or inside.attention == (inside.attended,))
 
-    def _join(self, groups: Sequence[list[int]], states: Sequence[Tensor], layer: int | None = None) -> None:
-        """Groups that begin with these states of the corrupted rows; with `layer`, as they leave it."""
-        new = []
-        for who, all_states in zip(groups, states, strict=False):
-            x = all_states[1:, self.start :].clone()
-            if layer is not None:
-                ((place, value),) = self.cells[who[0]].plan[layer]
-                token = self.cells[who[0]].token
-                put = self.runs.value(place, layer, value, token)
-                if place == "ffn":
-                    put = x[:, token - self.start] + put - self.runs.value(place, layer, "corrupted", token)
-                x[:, token - self.start] = put
-                if layer == len(self.model.layers) - 1:
-                    at = self.runs.asked - self.start
-                    x = x[:, at : at + 1]
-            new.append(x)
-        if new:
-            self.x = torch.cat([self.x, *new]) if self.groups else torch.cat(new)
+    def _begun(self, layer: hooks.Layer, cell: Cell, last: bool) -> Tensor:
+        """The states that leave the block in which a cell begins: those of the corrupted run but at its token."""
+        index, at, (place, value) = layer.index, cell.token - self.start, cell.plan[layer.index][0]
+        x = self.runs.left[index][1:, self.start :].clone()
+        put = self.runs.value(place, index, value, cell.token)
+        if place == "block":
+            x[:, at] = put
+        elif place == "ffn" and index in self.rest.additive:
+            x[:, at] += put - self.runs.value(place, index, "corrupted", cell.token)
+        else:
+            x[:, at] = self._at_its_token(layer, cell, put if place == "attention" else None)
+        asked = self.runs.asked - self.start
+        return x[:, asked : asked + 1] if last else x
+
+    def _at_its_token(self, layer: hooks.Layer, cell: Cell, attended: Tensor | None) -> Tensor:
+        """What leaves the block at the cell's token, attention giving out what it gave out, or this. [sample, hidden]
+
+        The asked position runs along, so that a condition that acts there finds it.
+        """
+        pair = [cell.token, *([self.runs.asked] if cell.token != self.runs.asked else [])]
+        given = []
+        for out in self.runs.seen.attended[layer.index]:
+            first = (out if isinstance(out, Tensor) else out[0])[1:, pair]
+            if attended is not None:
+                first = torch.cat([attended[:, None], first[:, 1:]], 1)
+            given.append(first if isinstance(out, Tensor) else (first, *out[1:]))
+        at = torch.full_like(self.own, len(pair) - 1)
+        about = hooks.Asked({layer.side: at}, self.rest.batch.take(self.own).ids)
+        self.here, self.positions = [cell], 0
+        with attending(layer, given):
+            ran = run_block(self.rest, layer, self.runs.entered(layer.index)[1:, pair], self.own, about)
+        return ran[:, 0]
+
+    def _join(self, groups: Sequence[list[int]], states: Sequence[Tensor]) -> None:
+        """Groups that begin with these states, each of the corrupted rows."""
+        if groups:
+            self.x = torch.cat([self.x, *states]) if self.groups else torch.cat(list(states))
             self.groups += groups
 
     def _putting(self, place: Place, layer: int) -> hooks.Change:
@@ -175,19 +198,15 @@ class _Wave:
 
         return change
 
-    def _put_blocks(self, layer: int, last: bool) -> None:
-        self.x = self._put(self.x, "block", layer, alone=last and self.positions > 1)
-
     def _put(self, x: Tensor, place: Place, layer: int, *, alone: bool) -> Tensor:
         """What the plans say stands here. `alone`: x has the asked position only."""
         n = self.runs.samples
-        for i, who in enumerate(self.groups):
-            cell = self.cells[who[0]]
+        for i, cell in enumerate(self.here):
             if alone and cell.token != self.runs.asked:
                 continue
             for kind, value in cell.plan.get(layer, ()):
                 if kind == place:
-                    at = 0 if alone else cell.token - self.start
+                    at = cell.token - self.start if self.positions and not alone else 0
                     x[i * n : (i + 1) * n, at] = self.runs.value(place, layer, value, cell.token).to(x.dtype)
         return x
 

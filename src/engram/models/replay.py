@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from . import detours, hooks, recording
-from .hooks import Layer
+from .hooks import Asked, Layer
 from .model import Model
 from .questions import Batch
 from .recording import CannotReplay, Recording, by_row, cached
@@ -127,8 +127,8 @@ def through_the_ffn(
         return by_row(x, start.rows, len(clean.batch))
 
     attended = [hooks.map_tensors(x, chosen) for x in clean.attended[layer.index]]
-    with _attending(layer, attended), detours.instead({layer.down: start.write, **(looking or {})}):
-        return _run(clean, layer, chosen(clean.entered[layer.index]), start.rows)
+    with attending(layer, attended), detours.instead({layer.down: start.write, **(looking or {})}):
+        return run_block(clean, layer, chosen(clean.entered[layer.index]), start.rows)
 
 
 def _among_the_others(clean: Recording, layer: Layer, rows: Tensor, new: Tensor) -> Tensor:
@@ -142,14 +142,14 @@ def through(clean: Recording, layer: Layer, x: Tensor, rows: Tensor, tap: Tensor
     """The states one block further; behind the last one the asked position alone."""
     if not last or x.shape[1] == 1:
         with _tapped(clean, layer, rows, tap, x.shape[1]):
-            return _run(clean, layer, x, rows)
+            return run_block(clean, layer, x, rows)
     here = _asked_positions(clean, layer, rows, x.device)
     if len(layer.attention) > 1:
         with _tapped(clean, layer, rows, tap, x.shape[1]):
-            return _run(clean, layer, x, rows)[here][:, None]
+            return run_block(clean, layer, x, rows)[here][:, None]
     attended = hooks.map_tensors(_attention(clean, layer, x, rows), lambda t: _cut(t, x, here))
-    with _attending(layer, [attended]), _tapped(clean, layer, rows, tap, 1):
-        return _run(clean, layer, x[here][:, None], rows)
+    with attending(layer, [attended]), _tapped(clean, layer, rows, tap, 1):
+        return run_block(clean, layer, x[here][:, None], rows)
 
 
 def _cut(t: Tensor, x: Tensor, here: tuple[Tensor, Tensor]) -> Tensor:
@@ -170,12 +170,12 @@ def _attention(clean: Recording, layer: Layer, x: Tensor, rows: Tensor) -> Any:
         raise _Attended
 
     with detours.instead({part: stopping}), suppress(_Attended):
-        _run(clean, layer, x, rows)
+        run_block(clean, layer, x, rows)
     return found[0]
 
 
 @contextmanager
-def _attending(layer: Layer, attended: Sequence[Any]) -> Iterator[None]:
+def attending(layer: Layer, attended: Sequence[Any]) -> Iterator[None]:
     """Within the block, the layer's attention modules give this out."""
 
     def giving(out: Any) -> Callable[..., Any]:
@@ -203,14 +203,17 @@ def _tapped(clean: Recording, layer: Layer, rows: Tensor, tap: Tensor | None, po
         yield
 
 
-def _run(clean: Recording, layer: Layer, x: Tensor, rows: Tensor) -> Tensor:
-    """One block, called by itself on the states [n, position, hidden] of these rows."""
+def run_block(clean: Recording, layer: Layer, x: Tensor, rows: Tensor, about: Asked | None = None) -> Tensor:
+    """One block, called by itself on the states [n, position, hidden] of these rows.
+
+    `about` says where the blank is among other positions than all or the asked one.
+    """
     cache = clean.cache
     args, kwargs = clean.calls[layer.index].of(
         rows, None if cache is None else lambda: cached(cache, rows, layer.index)
     )
     batch = clean.batch.take(rows)
-    about = batch.asked if x.shape[1] == batch.length(layer.side) else batch.alone.asked
+    about = about or (batch.asked if x.shape[1] == batch.length(layer.side) else batch.alone.asked)
     with hooks.calling(layer.index), hooks.asking(about):
         out = layer.block(x, *args, **kwargs)
     states: Tensor = out if isinstance(out, Tensor) else out[0]

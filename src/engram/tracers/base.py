@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import BadSetting, NoSubject, UnknownName
 from ..facts import Prompt
-from ..models import Model, holding, hooks
+from ..models import Model, detours, holding, hooks
 from ..models.batching import Progress
 from ..models.passes import Runs, runs
 from ..models.questions import Batch, Row
@@ -186,7 +186,7 @@ def trace_each(
     spread: Spread | None = None, progress: Progress | None = None,
 ) -> Iterator[Trace]:  # fmt: skip
     """One trace for each tracer; those that corrupt alike share their runs. `spread` spares reading the embeddings."""
-    with hooks.quiet(model.net), holding(under, model):
+    with hooks.quiet(model.net), detours.fused(model.net), holding(under, model):
         kept: dict[tuple[Any, ...], Asked] = {}
         spread = spread or Spread(model, by[0].spread_of)
         for one in by:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import BadSetting, UnknownName
 from ..facts import Prompt
-from ..models import Model, holding, hooks
+from ..models import Model, detours, holding, hooks
 from ..models.batching import Progress
 from ..models.patching import Cell, patched
 from ..results import Floats
@@ -89,7 +89,7 @@ def mediate(
     """
     if by.where >= len(model.layers):
         raise BadSetting(f"{model.name} has no layer {by.where}: it has layers 0 to {len(model.layers) - 1}")
-    with hooks.quiet(model.net), holding(under, model):
+    with hooks.quiet(model.net), detours.fused(model.net), holding(under, model):
         asked = corrupted(model, prompt, subject, by, spread or Spread(model, by.spread_of))
         asked.progress = progress
         return _mediated(by, asked)
