@@ -62,12 +62,60 @@ class Slot:
         return type(self), (self.neuron, self.before, self.after, self.dtype)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LowRank:
+    """A change of low rank of all value slots of one layer: `keys` [rank, neuron] and `values` [rank, hidden].
+
+    The slots, [neuron, hidden], become `slots + keysᵀ · values`, computed in float32 or wider and rounded to `dtype`,
+    what the model keeps them in. `before` is the SHA-256 of the slots' numbers as they were, row after row. The arrays
+    are copies, and read-only. Raises BadSetting where keys and values are not of one rank.
+    """
+
+    layer: int
+    keys: Floats
+    values: Floats
+    before: str
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("keys", "values"):
+            kept = np.array(getattr(self, name), np.float32)
+            kept.setflags(write=False)
+            object.__setattr__(self, name, kept)
+        if self.keys.ndim != 2 or self.values.ndim != 2 or len(self.keys) != len(self.values) or not len(self.keys):
+            raise BadSetting(
+                "keys are [rank, neuron] and values [rank, hidden] with one rank, not "
+                f"{self.keys.shape} and {self.values.shape}"
+            )
+
+    @property
+    def rank(self) -> int:
+        """At most, of the change."""
+        return len(self.keys)
+
+    def _bits(self) -> tuple[object, ...]:
+        arrays = (self.keys, self.values)
+        return self.layer, self.before, self.dtype, *(x.shape for x in arrays), *(x.tobytes() for x in arrays)
+
+    def __eq__(self, other: object) -> bool:
+        return self._bits() == other._bits() if isinstance(other, LowRank) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._bits())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.layer, self.keys, self.values, self.before, self.dtype)
+
+
+Patch = Slot | LowRank
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
     """A planned change of some weights, made from exactly those weights. Nothing has changed yet.
 
     `method` is the editor's name and `settings` are its settings, `wish` what it was to achieve, `model` the model it
-    was planned on, and `patches` which value slots become what. An edit is held like an intervention: `eg.ask(…,
+    was planned on, and `patches` which value slots become what, one by one or a layer's together. An edit is held like an intervention: `eg.ask(…,
     under=edit)`, `with eg.holding(edit, model):`. It is undone from copies, to the last bit, and refused (OtherWeights)
     where a slot is not bit for bit what the edit was made from.
 
@@ -82,17 +130,25 @@ class Edit:
 
     method: str
     wish: Wish
-    patches: tuple[Slot, ...]
+    patches: tuple[Patch, ...]
     model: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def neurons(self) -> NeuronSet:
-        """Whose value slots it changes."""
-        return NeuronSet(frozenset(p.neuron for p in self.patches))
+        """Whose value slots it changes one by one."""
+        return NeuronSet(frozenset(p.neuron for p in self.patches if isinstance(p, Slot)))
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """In which layers it changes something, in order."""
+        return tuple(sorted({p.layer for p in self.patches}))
 
     def __str__(self) -> str:
-        return f"{self.method} of {said(self.wish)}: {self.neurons}"
+        whole = [f"rank {p.rank} in layer {p.layer}" for p in self.patches if isinstance(p, LowRank)]
+        return (
+            f"{self.method} of {said(self.wish)}: {', '.join([*([str(self.neurons)] if self.neurons else []), *whole])}"
+        )
 
 
 def said(wish: Wish) -> str:

@@ -6,6 +6,7 @@ to the last bit. Layers that share their weights share their slots: an edit of o
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..edits import Edit, Slot
-from ..errors import OtherWeights, UnsupportedModel
+from ..edits import Edit, LowRank, Slot
+from ..errors import BadSetting, OtherWeights, UnsupportedModel
 from ..neurons import Neuron, NeuronSet
 from ..results import Floats
 from .conditions import holding
@@ -63,11 +64,61 @@ def _hold(edit: Edit, model: Model) -> Iterator[None]:
     model.check(edit.neurons)
     with ExitStack() as stack:
         for p in edit.patches:
+            if isinstance(p, LowRank):
+                slots = slots_of(model, p.layer)
+                _check_slots(edit, p, slots, model)
+                stack.callback(slots.copy_, slots.clone())
+                slots.copy_(changed(slots, p))
+                continue
             slot = slot_of(model, p.neuron)
             _check(edit, p, slot, model)
             stack.callback(slot.copy_, slot.clone())
             slot.copy_(_tensor(p.after, slot))
         yield
+
+
+def changed(slots: Tensor, patch: LowRank) -> Tensor:
+    """The value slots [neuron, hidden] with the change in them, in the type they are kept in."""
+    wide = torch.promote_types(slots.dtype, torch.float32)
+    keys, values = (torch.tensor(x).to(slots.device, wide) for x in (patch.keys, patch.values))
+    return (slots.to(wide) + keys.T @ values).to(slots.dtype)
+
+
+def slots_of(model: Model, layer: int) -> Tensor:
+    """All value slots of a layer, [neuron, hidden]: a view, writing to it writes to the model.
+
+    Raises BadSetting for a layer that is not there, UnsupportedModel.
+    """
+    if not 0 <= layer < len(model.layers):
+        raise BadSetting(f"{model.name} has no layer {layer}: it has layers 0 to {len(model.layers) - 1}")
+    slot_of(model, Neuron(layer, 0))
+    return value_slots(model.layers[layer].down)
+
+
+def fingerprint(slots: Tensor) -> str:
+    """The SHA-256 of these numbers, row after row, bit for bit."""
+    return hashlib.sha256(_bits(slots.detach().cpu()).numpy().tobytes()).hexdigest()
+
+
+def low_rank(model: Model, layer: int, keys: Tensor, values: Tensor) -> LowRank:
+    """A change of low rank of the layer's value slots as they are now."""
+    slots = slots_of(model, layer)
+    dtype = str(slots.dtype).removeprefix("torch.")
+    return LowRank(layer, plain(keys.float()), plain(values.float()), fingerprint(slots), dtype)
+
+
+def _check_slots(edit: Edit, p: LowRank, slots: Tensor, model: Model) -> None:
+    dtype, shape = str(slots.dtype).removeprefix("torch."), (p.keys.shape[1], p.values.shape[1])
+    if (p.dtype, shape) != (dtype, tuple(slots.shape)):
+        differs = f"{tuple(slots.shape)} numbers of {dtype} here, and was {shape} of {p.dtype}"
+    elif fingerprint(slots) != p.before:
+        differs = "not bit for bit what it was made from (other weights, another edit held, or the same edit twice)"
+    else:
+        return
+    raise OtherWeights(
+        f"this edit ({edit.method}) was planned on {edit.model or 'another model'}: what layer {p.layer} of "
+        f"{model.name} holds is {differs}. Plan it again, under whatever else is to hold."
+    )
 
 
 def _check(edit: Edit, p: Slot, slot: Tensor, model: Model) -> None:
