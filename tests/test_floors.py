@@ -43,7 +43,7 @@ FREE_OF_TORCH = (
 )
 BY_COMPUTED_NAME = {"__init__", "registry", "models.family", "cli._app"}  # lazy names, and files found by looking
 OWN_HOOKS = {"models.hooks", "models.watching"}
-BENCH_HOOKS = {"bench.attribution"}  # the bench's loops are what one writes without engram
+BENCH_HOOKS = {"bench.attribution", "bench.tracing"}  # the bench's loops are what one writes without engram
 
 When = Literal["module", "function", "types"]
 

@@ -135,7 +135,7 @@ def test_what_the_model_says_first_can_be_the_answer(gpt2):
 def test_a_contrast_is_measured_in_logits(gpt2):
     prompt = eg.Prompt("The capital of Ireland is [Y]", "Dublin", against="Paris")
     found = trace(gpt2, prompt, metric="logit_difference")
-    right, wrong = eg.ask(gpt2, [prompt, prompt.asking_for("Paris")][:1] + [eg.Prompt(prompt.text, "Paris")])
+    right, wrong = eg.ask(gpt2, [prompt, eg.Prompt(prompt.text, "Paris")])
     assert found.clean == pytest.approx(right.logprob - wrong.logprob, abs=1e-4)
     with pytest.raises(BadSetting, match="wrong answer"):
         trace(gpt2, metric="logit_difference")

@@ -115,9 +115,9 @@ class Edit:
     """A planned change of some weights, made from exactly those weights. Nothing has changed yet.
 
     `method` is the editor's name and `settings` are its settings, `wish` what it was to achieve, `model` the model it
-    was planned on, and `patches` which value slots become what, one by one or a layer's together. An edit is held like an intervention: `eg.ask(…,
-    under=edit)`, `with eg.holding(edit, model):`. It is undone from copies, to the last bit, and refused (OtherWeights)
-    where a slot is not bit for bit what the edit was made from.
+    was planned on, and `patches` which value slots become what, one by one or a layer's together. An edit is held like
+    an intervention: `eg.ask(…, under=edit)`, `with eg.holding(edit, model):`. It is undone from copies, to the last
+    bit, and refused (OtherWeights) where a slot is not bit for bit what the edit was made from.
 
     >>> import engram as eg
     >>> model, prompt = eg.load(), eg.Prompt("The author of Hamlet is [Y].", "Shakespeare")

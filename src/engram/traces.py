@@ -125,6 +125,15 @@ def categories(tokens: int, subject: tuple[int, int], at: int, *, masked: bool) 
     return {name: own for name, own in found.items() if own}
 
 
+def windows(width: int, layers: int) -> tuple[tuple[int, int], ...]:
+    """Which layers are restored together, for each layer: `[l − w//2, l + w − w//2)`, clipped, as in ROME's code.
+
+    >>> windows(4, 5)
+    ((0, 2), (0, 3), (0, 4), (1, 5), (2, 5))
+    """
+    return tuple((max(0, i - width // 2), min(layers, i - (-width // 2))) for i in range(layers))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Control:
     """The `k` units with the largest effects restored together, beside as many random ones of the same layer.

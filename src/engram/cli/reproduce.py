@@ -14,9 +14,9 @@ from typer import Argument, Option
 
 from ..errors import BadData, BadSetting, OtherRun, UnknownName
 from . import _show
+from ._drawn import Source
 from ._options import ModelOptions, spread
 from ._running import Places, clock
-from .run import Source
 
 if TYPE_CHECKING:
     from ..facts import FactSet

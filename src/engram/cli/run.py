@@ -2,55 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer import Option
 
+from . import _run_tracing
+from ._drawn import Drawing, Source
 from ._finding import Finding
 from ._options import Json, ModelOptions, spread
 from ._running import Places
 from .locate import Method
-
-if TYPE_CHECKING:
-    from ..facts import FactSet
-
-
-@dataclass(frozen=True)
-class Source:
-    """Which data set, and which of its relations."""
-
-    data: Annotated[str, Option("--data", "-d", help="A data set: name or path.")] = "shipped"
-    relation: Annotated[
-        list[str] | None, Option("--relation", "-r", help="Only this relation, by id or name; may be given again.")
-    ] = None
-
-    def read(self) -> FactSet:
-        """The whole data set. Raises what `engram.data.read` raises."""
-        from .. import data
-
-        return data.read(self.data)
-
-    def relations(self, known: FactSet) -> Sequence[str] | None:
-        """The ids of the relations that were named; None where none was. Raises UnknownName."""
-        return [known.relation(r).id for r in self.relation] if self.relation else None
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Which facts of a data set are asked, and what is kept of their scores."""
-
-    limit: Annotated[int | None, Option(min=1, help="The first so many facts.")] = None
-    sample: Annotated[int | None, Option(min=1, help="So many facts, of each relation its part, by --seed.")] = None
-    facts: Annotated[
-        int | None, Option(min=1, help="So many facts of each relation, those that `run neurons --facts` draws.")
-    ] = None
-    seed: Annotated[int, Option(min=0, help="Of the draw.")] = 0
-    floor: Annotated[float, Option(help="Scores of at least this part of a prompt's largest are kept.")] = 0.1
-    shard: Annotated[int, Option(min=1, help="Facts that are done and stored together.")] = 32
-
 
 OTHERS = 20
 Told = Annotated[str, Option("--texts", help="Texts about the facts: shipped, or a folder of BingRel.")]
@@ -65,13 +27,21 @@ def register(app: typer.Typer) -> None:
     )
     for command in (
         attribution, neurons, suppression, activation_by_prompt, trigger_prompts, updating, erasing,
+        _run_tracing.tracing, _run_tracing.agreement,
     ):  # fmt: skip
         experiments.command(command.__name__)(spread(command))
     app.add_typer(experiments, name="run")
 
 
 def attribution(
-    *, source: Source, facts: Facts, method: Method, places: Places, as_json: Json = False, options: ModelOptions
+    *,
+    source: Source,
+    drawing: Drawing,
+    floor: Annotated[float, Option(help="Scores of at least this part of a prompt's largest are kept.")] = 0.1,
+    method: Method,
+    places: Places,
+    as_json: Json = False,
+    options: ModelOptions,
 ) -> None:
     """The scores of all prompts of a data set, sparse: the dear step, done once.
 
@@ -84,11 +54,7 @@ def attribution(
     from ..experiments import Attributions
 
     known = source.read()
-    relations = source.relations(known)
-    experiment = Attributions(
-        method.locator(), floor=facts.floor, limit=facts.limit, sample=facts.sample, facts=facts.facts,
-        seed=facts.seed, shard=facts.shard, relations=tuple(relations) if relations else None,
-    )  # fmt: skip
+    experiment = Attributions(method.locator(), floor, **drawing.drawn(source, known))
     places.do(experiment, known, options, as_json=as_json)
 
 

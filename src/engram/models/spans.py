@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import NoSubject, UnsupportedModel
 from ..facts import BLANK, Prompt
@@ -52,6 +52,20 @@ def span_of(model: Model, prompt: Prompt, subject: str, row: Row) -> Span:
     if inside[-1] == len(row.ids) - 1:
         notes.append(f"{wanted!r} ends the prompt: its last token is the one that answers")
     return Span(inside[0], inside[-1] + 1, tuple(notes))
+
+
+def exchanged(model: Model, prompt: Prompt, subject: str, other: str) -> Prompt:
+    """The same sentence with another subject in the place that `span_of` finds. Raises NoSubject.
+
+    >>> import engram as eg
+    >>> exchanged(eg.load(), eg.Prompt("The Romans left [Y] for Rome.", "Britain"), "Rome", "York").text
+    'The Romans left [Y] for York.'
+    """
+    readable = prompt.text.split(BLANK)[0] if model.blank_last else prompt.text
+    found = _places(readable, subject)
+    if not found:
+        raise NoSubject(f"{subject!r} is not in {readable!r}; the subject is written as it stands in the prompt")
+    return replace(prompt, text=prompt.text[: found[0]] + other + prompt.text[found[0] + len(subject) :])
 
 
 def _places(text: str, wanted: str) -> list[int]:

@@ -20,7 +20,7 @@ from ..models.questions import Batch, Row
 from ..models.spans import Span, span_of
 from ..registry import Registry
 from ..results import Floats
-from ..traces import KINDS, Kind, Trace, turned
+from ..traces import KINDS, Kind, Trace, turned, windows
 from .metrics import Metric, metric_of
 from .noise import Corruption, Rng, Spread, corruption, drawn
 
@@ -108,8 +108,7 @@ class Tracer(Corrupting):
         >>> CausalTracing(kind="ffn", window=4).windows(5)
         ((0, 2), (0, 3), (0, 4), (1, 5), (2, 5))
         """
-        w = self.layers_restored(layers)
-        return tuple((max(0, i - w // 2), min(layers, i - (-w // 2))) for i in range(layers))
+        return windows(self.layers_restored(layers), layers)
 
     @abstractmethod
     def effects(self, asked: Asked) -> tuple[Floats, Floats]:

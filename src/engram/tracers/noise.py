@@ -15,7 +15,7 @@ from ..errors import BadSetting, UnaskablePrompt, UnknownName
 from ..facts import Prompt
 from ..models import Model
 from ..models.passes import Corrupt
-from ..models.spans import Span, span_of
+from ..models.spans import Span, exchanged, span_of
 from ..results import Floats
 
 Rng = Literal["numpy", "rome"]
@@ -135,7 +135,7 @@ def _noise(luck: Any, what: Corruption, shape: tuple[int, int, int], spread: Spr
 
 def _others(model: Model, prompt: Prompt, span: Span, subject: str, words: str) -> Tensor:
     """The tokens of another subject in the same sentence, which must be as many. [token]"""
-    other = Prompt(prompt.text.replace(subject, words, 1), prompt.answer)
+    other = exchanged(model, prompt, subject, words)
     theirs = model.rows(other)[0]
     place = span_of(model, other, words, theirs)
     if (place.first, place.end) != (span.first, span.end):

@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping
 from ...errors import BadData
 from ...results import Report
 from ...store import Run
-from . import activation_by_prompt, attribution, erasing, neurons, suppression, trigger_prompts, updating
+from . import (
+    activation_by_prompt,
+    agreement,
+    attribution,
+    erasing,
+    neurons,
+    suppression,
+    tracing,
+    trigger_prompts,
+    updating,
+)
 from .base import Chapter, rest
 from .plain import plain
 
@@ -21,6 +31,8 @@ CHAPTERS: Mapping[str, Callable[[Run, Report], Chapter]] = {
     "trigger_prompts": trigger_prompts.chapter,
     "updating": updating.chapter,
     "erasing": erasing.chapter,
+    "tracing": tracing.chapter,
+    "agreement": agreement.chapter,
 }
 
 

@@ -1,0 +1,166 @@
+"""Which facts of a data set an experiment asks, in shards of them, and which of their prompts can be asked."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import BadSetting, NotFinite, UnaskablePrompt
+from ..facts import Fact, FactSet, Prompt
+from ..models import Model, ask
+from ..models.batching import Progress
+from ..results import Answer
+from .base import Case, Experiment
+
+Skipped = list[dict[str, Any]]  # what was left out: number of the fact, the fact, template and reason
+Rows = list[dict[str, Any]]
+SETTINGS = ("limit", "sample", "facts", "seed", "shard")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn(Experiment):
+    """Facts of all relations, in shards.
+
+    `limit` takes the first so many facts; `sample` draws so many by `seed`, of each relation as many as its part of
+    the facts is; `facts` draws so many of each relation, the same that `Neurons` draws with its `facts` and this seed.
+    `shard` is how many facts, in the order of the data, make a case. `relations` names those that are asked, by id or
+    name. Raises BadSetting, UnknownName.
+    """
+
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
+    shard: int = 32
+    facts: int | None = None
+    relations: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if sum(x is not None for x in (self.limit, self.sample, self.facts)) > 1:
+            raise BadSetting("a limit takes the first facts, sample and facts draw some: give one of them")
+        for name in ("limit", "sample", "facts", "shard"):
+            if (n := getattr(self, name)) is not None and n < 1:
+                raise BadSetting(f"{name} is a number of facts from 1 up, not {n}")
+        if self.seed < 0:
+            raise BadSetting(f"a seed is not negative, this one is {self.seed}")
+
+    def cases(self, facts: FactSet) -> list[Case]:
+        """The numbers of the facts of each shard, counted from 0 in the order of the data."""
+        drawn = self._drawn(facts)
+        return [
+            {"shard": i, "facts": drawn[start : start + self.shard]}
+            for i, start in enumerate(range(0, len(drawn), self.shard))
+        ]
+
+    def drawing(self) -> dict[str, Any]:
+        """The settings that say which facts are asked, as plain values."""
+        chosen = {name: getattr(self, name) for name in SETTINGS}
+        return {**chosen, "relations": self.relations and list(self.relations)}
+
+    def _drawn(self, facts: FactSet) -> list[int]:
+        wanted = {facts.relation(r).id for r in self.relations or ()}
+        asked = [(number, f.relation) for number, f in enumerate(facts) if not wanted or f.relation in wanted]
+        if self.sample is None and self.facts is None:
+            return [number for number, _ in asked][: self.limit]
+        groups: dict[str, list[int]] = {}
+        for number, relation in asked:
+            groups.setdefault(relation, []).append(number)
+        sizes = [len(g) for g in groups.values()]
+        counts = [self.facts] * len(sizes) if self.sample is None else stratified(sizes, self.sample)
+        drawn: list[int] = []
+        for (relation, numbers), n in zip(groups.items(), counts, strict=True):
+            order = np.random.default_rng([self.seed, zlib.crc32(relation.encode())]).permutation(len(numbers))
+            drawn += [numbers[i] for i in order[:n]]
+        return sorted(drawn)
+
+
+def askable(
+    model: Model, facts: FactSet, numbers: Sequence[int], skipped: Skipped, *, limit: int | None = None
+) -> Iterator[tuple[int, Prompt]]:
+    """Of the facts with these numbers the prompts that this model can be asked, of each the first `limit`.
+
+    `skipped` learns why the others cannot.
+    """
+    known = tuple(facts)
+    for number in numbers:
+        fact, found = known[number], 0
+        prompts = facts.prompts(fact, blank_last=model.blank_last)
+        if not prompts:
+            error = UnaskablePrompt(f"no template of {fact.relation!r} can be asked of this model")
+            skipped.append(left_out(number, fact, None, error))
+        for prompt in prompts:
+            if found == limit:
+                break
+            try:
+                model.rows(prompt)
+            except UnaskablePrompt as error:
+                skipped.append(left_out(number, fact, prompt.template, error))
+            else:
+                found += 1
+                yield number, prompt
+
+
+def answered(
+    model: Model, asked: Sequence[tuple[int, Prompt]], of: Callable[[int, Prompt, Answer], Rows | str],
+    skipped: Skipped, *, known_only: bool, progress: Progress | None,
+) -> Rows:  # fmt: skip
+    """What `of` makes of each prompt and of how the model answers it, by the number of the fact: rows, or why none.
+
+    `skipped` learns that, and of prompts that cannot be asked, give no finite number or, `known_only`, are not answered
+    first.
+    """
+    rows: Rows = []
+    for done, (number, prompt) in enumerate(asked, 1):
+        found: Rows | Exception | str
+        try:
+            (answer,) = ask(model, prompt, top=1)
+            found = f"not known: the answer has rank {answer.rank}"
+            if answer.knows or not known_only:
+                found = of(number, prompt, answer)
+        except (UnaskablePrompt, NotFinite) as error:
+            found = error
+        if isinstance(found, list):
+            rows += found
+        else:
+            skipped.append(left_out(number, prompt.fact, prompt.template, found))
+        if progress is not None:
+            progress(done, len(asked))
+    return rows
+
+
+def contrast(facts: FactSet, prompt: Prompt, tokens: int) -> None:
+    """Can the logit difference be taken? Raises BadSetting where facts name no wrong answer, else UnaskablePrompt."""
+    if prompt.against is None:
+        raise BadSetting(f"logit_difference needs a wrong answer, and the facts of {facts.name} name none; BLiMP's do")
+    if tokens > 1:
+        raise UnaskablePrompt(f"a logit difference is of one token, and {prompt.answer!r} has {tokens}")
+
+
+def left_out(number: int, fact: Fact | None, template: int | None, why: Exception | str) -> dict[str, Any]:
+    """A record of what was skipped, and why: an error, or words whose beginning, up to a colon, is the kind of reason.
+
+    >>> left_out(7, None, 2, "unknown: the answer has rank 3")
+    {'number': 7, 'fact': None, 'template': 2, 'reason': 'unknown: the answer has rank 3'}
+    """
+    who = [fact.subject, fact.relation, fact.answer] if fact is not None else None
+    reason = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
+    return {"number": number, "fact": who, "template": template, "reason": reason}
+
+
+def stratified(sizes: Sequence[int], n: int) -> list[int]:
+    """How many of `n` fall to each group, by its size; what rounding leaves goes to the largest remainders.
+
+    >>> stratified([60, 30, 10], 7)
+    [4, 2, 1]
+    """
+    total = sum(sizes)
+    if n >= total:
+        return list(sizes)
+    counts = [n * size // total for size in sizes]
+    order = sorted(range(len(sizes)), key=lambda i: (-(n * sizes[i] % total), i))
+    for i in order[: n - sum(counts)]:
+        counts[i] += 1
+    return counts
