@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import data, errors, experiments, testing
-    from .editors import Erasure, KnowledgeSurgery, rewrite
+    from .editors import ROME, Erasure, KnowledgeSurgery, rewrite
     from .edits import Edit
     from .facts import Fact, FactSet, Prompt, Relation, Rewrite
     from .interventions import Fixed, Noised, Scaled, amplified, fixed, noised, suppressed
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .traces import Mediation, Trace
 
 _HOME = {
-    "editors": ("Erasure", "KnowledgeSurgery", "rewrite"),
+    "editors": ("ROME", "Erasure", "KnowledgeSurgery", "rewrite"),
     "edits": ("Edit",),
     "facts": ("Fact", "FactSet", "Prompt", "Relation", "Rewrite"),
     "interventions": ("Fixed", "Noised", "Scaled", "amplified", "fixed", "noised", "suppressed"),

@@ -3,5 +3,7 @@
 from .base import Editor, editors, rewrite
 from .erasure import Erasure
 from .knowledge_surgery import KnowledgeSurgery
+from .rome import ROME
+from .wanted import Search
 
-__all__ = ["Editor", "Erasure", "KnowledgeSurgery", "editors", "rewrite"]
+__all__ = ["ROME", "Editor", "Erasure", "KnowledgeSurgery", "Search", "editors", "rewrite"]

@@ -22,8 +22,10 @@ class Span:
         return self.end - self.first
 
 
-def span_of(model: Model, prompt: Prompt, subject: str, row: Row) -> Span:
+def span_of(model: Model, prompt: Prompt, subject: str, row: Row, *, behind: int = 0) -> Span:
     """Which tokens of the prompt's first row are the subject? Where it stands twice, the first place, and that is said.
+
+    Looked for from the letter with the number `behind` on.
 
     Raises NoSubject, UnsupportedModel.
 
@@ -37,7 +39,7 @@ def span_of(model: Model, prompt: Prompt, subject: str, row: Row) -> Span:
     if not wanted:
         raise NoSubject(f"a subject of no letters was given; name the words to corrupt, in {prompt.text!r}")
     readable = before if model.blank_last else prompt.text
-    found = _places(readable, wanted)
+    found = [i for i in _places(readable, wanted) if i >= behind]
     if not found:
         raise NoSubject(f"{wanted!r} is not in {readable!r}; the subject is written as it stands in the prompt")
     place = found[0]

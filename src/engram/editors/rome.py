@@ -1,0 +1,154 @@
+"""Meng et al. (2022), section 3.1: one FFN is an associative memory, and a fact is one key with another value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..edits import Edit, Wish, said
+from ..errors import BadSetting, UnknownName
+from ..facts import Prompt, Rewrite
+from ..models import Model, ask, holding
+from ..models.editing import low_rank, slots_of
+from .base import Editor, editors
+from .contexts import sampled
+from .lookup import Lookup, keys_and_values, lookups, whole
+from .wanted import Search, Wanted, wanted
+
+PRESETS = ("r-rome", "rome", "p-rome")
+LENGTHS = ((5, 10), (10, 10))  # tokens, and how many openings of that length, as ROME's code has them
+
+
+@editors("rome")
+@dataclass(frozen=True, slots=True)
+class ROME(Editor):
+    """Rewrite a fact by one rank: the key of its subject in `layer` gets a value that says the new answer.
+
+    The value v* is found by `search` over the sentence behind `contexts` openings: (tokens, how many) pairs that the
+    model writes by itself, drawn by `seed`, or texts, or () for the sentence alone. Then W ← W + u rᵀ with u = C⁻¹k and
+    r = (v* − v) / (k · u), so that k is mapped to v* exactly. `covariance` is C, the second moment of the layer's keys
+    [neuron, neuron] (or what has it as `.matrix`), and has to be chosen: None is the identity, which disturbs other
+    keys more. `ridge` is added to its diagonal, as part of its mean.
+
+    Presets: "r-rome" (the default; Gupta et al. 2024): k and v are means over all openings. "rome": as first published,
+    u from the mean key, k and v of the sentence alone; where the two keys differ much the edit explodes. "p-rome": the
+    sentence alone throughout. A masked model can be edited too, which nobody has published: `Edit.settings` says so.
+
+    Raises BadSetting, UnknownName, NoSubject, UnaskablePrompt, NotFinite.
+
+    >>> ROME(layer=1, covariance=None, preset="rome").search.steps
+    20
+    """
+
+    name: ClassVar[str] = "rome"
+    layer: int
+    covariance: Any = field(repr=False, hash=False, compare=False)
+    preset: str = "r-rome"
+    contexts: tuple[tuple[int, int], ...] | tuple[str, ...] = LENGTHS
+    search: Search = field(default_factory=Search)
+    ridge: float = 1e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise UnknownName("preset of ROME", str(self.preset), PRESETS)
+        if self.layer < 0 or self.seed < 0 or not self.ridge >= 0:
+            raise BadSetting(f"layer, seed and ridge are not negative: {self.layer}, {self.seed}, {self.ridge}")
+
+    def plan(self, model: Model, wish: Wish, prompt: Prompt | None = None) -> Edit:
+        asked, subject = question(wish, prompt)
+        slots = slots_of(model, self.layer)
+        openings = self._openings(model)
+        found = lookups(model, asked, subject, openings)
+        value = wanted(model, self.layer, found, whole(model, subject), self.search)
+        k_mean, k, v = self._keys(model, asked, subject, openings)
+        u = self._direction(k_mean, slots)
+        reach = float(k @ u)
+        if not np.isfinite(reach) or reach == 0:
+            raise BadSetting(
+                f"the key of {subject!r} in layer {self.layer} has no part in the direction it is changed in"
+            )
+        target = value.written + value.change
+        change = low_rank(model, self.layer, u[None], ((target - v) / reach)[None])
+        settings = self._settings(model, openings)
+        edit = Edit(self.name, wish, (change,), model.name, settings)
+        return replace(edit, settings={**settings, **_audit(model, edit, asked, k, target, value)})
+
+    def _openings(self, model: Model) -> tuple[str, ...]:
+        texts = tuple(x for x in self.contexts if isinstance(x, str))
+        lengths = tuple(x for x in self.contexts if not isinstance(x, str))
+        if texts and lengths:
+            raise BadSetting("contexts are texts or (tokens, how many), not both")
+        return texts or (sampled(model, lengths, self.seed) if lengths and model.blank_last else ())
+
+    def _keys(
+        self, model: Model, asked: Prompt, subject: str, openings: tuple[str, ...]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The key that gives the direction, and the key and value that are rewritten."""
+        bare: list[Lookup] = []
+        for opening in ("", *openings):
+            text = replace(asked, text=(f"{opening}. " if opening else "") + asked.text)
+            bare.append(lookups(model, text, subject, ())[0])
+        keys, values = keys_and_values(model, self.layer, bare)
+        own, mean = (keys[0], values[0]), (keys.mean(0), values.mean(0))
+        if self.preset == "rome":
+            return mean[0], *own
+        return (own[0], *own) if self.preset == "p-rome" else (mean[0], *mean)
+
+    def _direction(self, key: Tensor, slots: Tensor) -> Tensor:
+        """C⁻¹k, of length 1."""
+        if self.covariance is None:
+            plain: Tensor = key / key.norm()
+            return plain
+        c = torch.as_tensor(np.asarray(getattr(self.covariance, "matrix", self.covariance)), dtype=torch.float64)
+        if c.shape != (len(key), len(key)) or not bool(torch.isfinite(c).all()):
+            raise BadSetting(
+                f"the covariance of layer {self.layer} is {len(key)} × {len(key)} finite numbers, not {tuple(c.shape)}"
+            )
+        c = c + self.ridge * c.diagonal().mean() * torch.eye(len(c), dtype=torch.float64)
+        factor, wrong = torch.linalg.cholesky_ex(c)
+        if int(wrong):
+            raise BadSetting("the covariance is not positive definite: take more keys, or a larger ridge")
+        u: Tensor = torch.cholesky_solve(key[:, None], factor)[:, 0]
+        unit: Tensor = u / u.norm()
+        return unit
+
+    def _settings(self, model: Model, openings: tuple[str, ...]) -> dict[str, Any]:
+        made = getattr(self.covariance, "source", None) if self.covariance is not None else "none: the identity"
+        own = {"layer": self.layer, "preset": self.preset, "search": asdict(self.search), "ridge": self.ridge}
+        more = {} if model.blank_last else {"experimental": "ROME was published for causal models"}
+        told = made if made is not None else "given"
+        return {**own, "seed": self.seed, "covariance": told, "contexts": list(openings), **more}
+
+
+def question(wish: Wish, prompt: Prompt | None) -> tuple[Prompt, str]:
+    """The sentence with the new answer in question, and the subject's name in it. Raises BadSetting."""
+    if not isinstance(wish, Rewrite) or wish.answer is None:
+        raise BadSetting(
+            f"this editor gives one fact another answer: wish fact.becoming('Cork'), not {said(wish)!r} without one"
+        )
+    if wish.answer.strip() == wish.fact.answer.strip():
+        raise BadSetting(f"the new answer {wish.answer!r} is the old one")
+    where = prompt or Prompt(f"{wish.fact.subject} [Y]", wish.fact.answer)
+    return where.asking_for(wish.answer), wish.fact.subject
+
+
+def _audit(model: Model, edit: Edit, asked: Prompt, key: Tensor, target: Tensor, value: Wanted) -> Mapping[str, Any]:
+    """What became of it: does the weight map the key to the value, how far did it move, and the answer with it?"""
+    layer = edit.layers[0]
+    slots, down = slots_of(model, layer), model.layers[layer].down
+    before, norm = ask(model, asked)[0].probability, float(slots.double().norm())
+    with holding(edit, model), torch.no_grad():
+        mapped = down.forward(key.to(slots)[None])[0].double().cpu()
+        after = ask(model, asked)[0].probability
+    (patch,) = edit.patches
+    size = np.linalg.norm(patch.keys) * np.linalg.norm(patch.values)  # type: ignore[union-attr]
+    return {
+        "residual": float((mapped - target).norm() / target.norm()), "norm": float(size / norm),
+        "probability": {"before": before, "after": after}, "losses": [list(x) for x in value.losses],
+    }  # fmt: skip
