@@ -6,10 +6,12 @@ from .least import Sizes, least
 from .measure import bench_attribution
 from .results import AttributionBench, Side, ratios
 from .runs import RunsBench, bench_runs
+from .traced import TracingBench, TracingSide, bench_tracing
 from .trained import AccuracyBench, bench_accuracy
 from .variants import VARIANTS, Variant
 
 __all__ = [
     "PEERS", "VARIANTS", "Accuracy", "AccuracyBench", "Apart", "AttributionBench", "RunsBench", "Side", "Sizes",
-    "Variant", "bench_accuracy", "bench_attribution", "bench_runs", "least", "ratios",
+    "TracingBench", "TracingSide", "Variant", "bench_accuracy", "bench_attribution", "bench_runs", "bench_tracing",
+    "least", "ratios",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from .results import AttributionBench, Side, machine, versions
 from .variants import VARIANTS
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
 Progress = Callable[[int, int], None]
 
 POINTS = 32  # of Gauss's rule: what the integral is taken to be; with random weights it is exact long before
@@ -42,12 +43,12 @@ def bench_attribution(
     by nature: they are timed on the first `few` prompts, and scores are compared there. Memory is measured once before
     and operations are counted once on one prompt, both apart from the timing. Raises BadSetting, UnknownName.
     """
-    names = _known(against, "peer", PEERS), _known(VARIANTS if variants is None else variants, "variant", VARIANTS)
+    names = chosen(against, "peer", PEERS), chosen(VARIANTS if variants is None else variants, "variant", VARIANTS)
     if min(prompts, runs, few) < 1 or tokens < 4:
         raise BadSetting("a benchmark takes at least 1 prompt and run, 1 prompt for the peers, and 4 tokens")
     ring = Ring.of(shape, prompts=prompts, tokens=tokens, few=few, dtype=dtype, device=device, budget=budget)
     sides = [*map(ring.peer, names[0]), *map(ring.engine, names[1])]
-    done = _counter(progress, len(sides) * (runs + 2) + 1)
+    done = counter(progress, len(sides) * (runs + 2) + 1)
     ring.warm()
     first = [done(peak(s.run, ring.device)) for s in sides]
     counts = [done(s.count()) for s in sides]
@@ -85,17 +86,22 @@ def _side(s: Contender, seconds: Sequence[float], memory: int | None, count: int
     )  # fmt: skip
 
 
-def _known(names: Iterable[str], kind: str, known: Iterable[str]) -> tuple[str, ...]:
-    chosen = tuple(dict.fromkeys(names))
-    if not chosen:
+def chosen(names: Iterable[Word], kind: str, known: Iterable[str]) -> tuple[Word, ...]:
+    """These names, each once. Raises BadSetting where there is none, UnknownName.
+
+    >>> chosen(["gpt2", "gpt2"], "shape", ("bert-base", "gpt2"))
+    ('gpt2',)
+    """
+    found = tuple(dict.fromkeys(names))
+    if not found:
         raise BadSetting(f"a benchmark takes at least one {kind}: {', '.join(known)}")
-    for name in chosen:
+    for name in found:
         if name not in known:
             raise UnknownName(kind, name, known)
-    return chosen
+    return found
 
 
-def _counter(progress: Progress | None, total: int) -> Callable[[T], T]:
+def counter(progress: Progress | None, total: int) -> Callable[[T], T]:
     """Passes a value on, and says that one more of so many pieces of work is done."""
     so_far = 0
 
