@@ -249,7 +249,7 @@ def test_bad_wishes_and_settings(gpt2):
         eg.ROME(layer=0, covariance=None, preset="romeo")
     with pytest.raises(BadSetting, match="layers 0 to 2"):
         planned(gpt2, layer=7)
-    with pytest.raises(BadSetting, match="24 × 24"):
+    with pytest.raises(BadSetting, match="has 24 neurons"):
         planned(gpt2, covariance=np.eye(5))
     with pytest.raises(BadSetting, match="positive definite"):
         planned(gpt2, covariance=-np.eye(24))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .interventions import Fixed, Noised, Scaled, amplified, fixed, noised, suppressed
     from .locators import Ablation, Activation, GradientTimesActivation, IntegratedGradients, locate
     from .metrics import by_relation, compare
-    from .models import Model, ask, holding, load
+    from .models import Model, Moments, ask, holding, load, second_moments
     from .neurons import Neuron, NeuronSet
     from .results import Answer, Attribution, Report, Score
     from .runs import run
@@ -34,7 +34,7 @@ _HOME = {
     "interventions": ("Fixed", "Noised", "Scaled", "amplified", "fixed", "noised", "suppressed"),
     "locators": ("Ablation", "Activation", "GradientTimesActivation", "IntegratedGradients", "locate"),
     "metrics": ("by_relation", "compare"),
-    "models": ("Model", "ask", "holding", "load"),
+    "models": ("Model", "Moments", "ask", "holding", "load", "second_moments"),
     "neurons": ("Neuron", "NeuronSet"),
     "results": ("Answer", "Attribution", "Report", "Score"),
     "runs": ("run",),

@@ -15,6 +15,7 @@ from ..errors import BadSetting, UnknownName
 from ..facts import Prompt, Rewrite
 from ..models import Model, ask, holding
 from ..models.editing import low_rank, slots_of
+from ..models.moments import Moments
 from .base import Editor, editors
 from .contexts import sampled
 from .lookup import Lookup, keys_and_values, lookups, whole
@@ -31,9 +32,9 @@ class ROME(Editor):
 
     The value v* is found by `search` over the sentence behind `contexts` openings: (tokens, how many) pairs that the
     model writes by itself, drawn by `seed`, or texts, or () for the sentence alone. Then W ← W + u rᵀ with u = C⁻¹k and
-    r = (v* − v) / (k · u), so that k is mapped to v* exactly. `covariance` is C, the second moment of the layer's keys
-    [neuron, neuron] (or what has it as `.matrix`), and has to be chosen: None is the identity, which disturbs other
-    keys more. `ridge` is added to its diagonal, as part of its mean.
+    r = (v* − v) / (k · u), so that k is mapped to v* exactly. `covariance` is C, the layer's second `Moments` or a
+    matrix [neuron, neuron], and has to be chosen: None is the identity, which disturbs other keys more. `ridge` is
+    added to its diagonal, as part of its mean.
 
     Presets: "r-rome" (the default; Gupta et al. 2024): k and v are means over all openings. "rome": as first published,
     u from the mean key, k and v of the sentence alone; where the two keys differ much the edit explodes. "p-rome": the
@@ -105,25 +106,27 @@ class ROME(Editor):
         if self.covariance is None:
             plain: Tensor = key / key.norm()
             return plain
-        c = torch.as_tensor(np.asarray(getattr(self.covariance, "matrix", self.covariance)), dtype=torch.float64)
-        if c.shape != (len(key), len(key)) or not bool(torch.isfinite(c).all()):
+        c = self.covariance if isinstance(self.covariance, Moments) else _given(self.layer, self.covariance)
+        if (c.layer, c.neurons) != (self.layer, len(key)):
             raise BadSetting(
-                f"the covariance of layer {self.layer} is {len(key)} × {len(key)} finite numbers, not {tuple(c.shape)}"
+                f"layer {self.layer} has {len(key)} neurons, and the covariance is {c.neurons} × {c.neurons} of layer "
+                f"{c.layer}"
             )
-        c = c + self.ridge * c.diagonal().mean() * torch.eye(len(c), dtype=torch.float64)
-        factor, wrong = torch.linalg.cholesky_ex(c)
-        if int(wrong):
-            raise BadSetting("the covariance is not positive definite: take more keys, or a larger ridge")
-        u: Tensor = torch.cholesky_solve(key[:, None], factor)[:, 0]
+        u = c.solve(key, ridge=self.ridge)
         unit: Tensor = u / u.norm()
         return unit
 
     def _settings(self, model: Model, openings: tuple[str, ...]) -> dict[str, Any]:
-        made = getattr(self.covariance, "source", None) if self.covariance is not None else "none: the identity"
+        made = "none: the identity" if self.covariance is None else getattr(self.covariance, "source", "given")
         own = {"layer": self.layer, "preset": self.preset, "search": asdict(self.search), "ridge": self.ridge}
         more = {} if model.blank_last else {"experimental": "ROME was published for causal models"}
-        told = made if made is not None else "given"
-        return {**own, "seed": self.seed, "covariance": told, "contexts": list(openings), **more}
+        return {**own, "seed": self.seed, "covariance": made, "contexts": list(openings), **more}
+
+
+def _given(layer: int, matrix: Any) -> Moments:
+    """Second moments that somebody has already: of how many keys is not known, and taken to be enough."""
+    found = np.asarray(matrix, float)
+    return Moments(layer, found, max(1, len(np.atleast_1d(found))))
 
 
 def question(wish: Wish, prompt: Prompt | None) -> tuple[Prompt, str]:

@@ -5,5 +5,6 @@ from .conditions import holding
 from .editing import slot_of
 from .loading import load
 from .model import Model, value_slots
+from .moments import Moments, second_moments
 
-__all__ = ["Model", "ask", "holding", "load", "slot_of", "value_slots"]
+__all__ = ["Model", "Moments", "ask", "holding", "load", "second_moments", "slot_of", "value_slots"]

@@ -1,0 +1,110 @@
+"""Second moments kept in files: the next time they are read, if they are of the same model and the same text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ..errors import BadData
+from ..results import Floats
+from .batching import Progress
+from .model import Model
+from .moments import Moments, checked, drawn, source_of
+from .windows import corpus_of
+
+
+def moments_of(
+    model: Model, texts: Iterable[str], layers: Sequence[int] | None = None, *, name: str = "", tokens: int = 100_000,
+    seed: int = 0, cache: Path | None = None, progress: Progress | None = None,
+) -> dict[int, Moments]:  # fmt: skip
+    """`second_moments`, read from the folder `cache` where it has them, and else computed and put there.
+
+    A layer is a file. It is used where it was made of the same weights, tokenizer and texts (whatever the order),
+    tokens, seed and dtype, which checksums say; `name` is what the texts are called, for whoever looks. A file that is
+    damaged is computed anew, with a warning. Raises BadData where the folder cannot be written to, and as
+    `second_moments` does.
+
+    >>> import tempfile
+    >>> import engram as eg
+    >>> folder, texts = Path(tempfile.mkdtemp()), ["The old man is in the garden."]
+    >>> first = moments_of(eg.load("engram:causal"), texts, [0], cache=folder)
+    >>> first == moments_of(eg.load("engram:causal"), texts, [0], cache=folder)
+    True
+    """
+    wanted, corpus = checked(model, layers), corpus_of(texts)
+    source = source_of(model, corpus, tokens, seed)
+    if cache is None:
+        return drawn(model, corpus, wanted, source, progress)
+    _folder(cache)  # before hours of work rather than after them
+    places = {i: cache / f"moments-{_digest({**source, 'layer': i})[:16]}-L{i}.safetensors" for i in wanted}
+    found = {i: kept for i in wanted if (kept := _read(places[i], {**source, "layer": i})) is not None}
+    if missing := [i for i in wanted if i not in found]:
+        for i, fresh in drawn(model, corpus, missing, source, progress).items():
+            _write(places[i], fresh, name)
+            found[i] = fresh
+    return {i: found[i] for i in wanted}
+
+
+def _folder(cache: Path) -> None:
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadData(cache, None, f"cannot be made ({error.strerror})") from error
+    if not os.access(cache, os.W_OK):
+        raise BadData(cache, None, "cannot be written to")
+
+
+def _digest(said: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _sum(matrix: Floats) -> str:
+    return hashlib.sha256(matrix.data).hexdigest()
+
+
+def _read(path: Path, source: Mapping[str, Any]) -> Moments | None:
+    """What is kept there; None where nothing is, or something else, or something damaged (with a warning)."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            about = json.loads((file.metadata() or {})["engram"])
+            if about["source"] != source:
+                return None
+            matrix = file.get_tensor("matrix")
+            if _sum(matrix) != about["checksum"]:
+                raise ValueError("its numbers have another checksum than it says")
+            return Moments(source["layer"], matrix, about["count"], dict(source))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        warnings.warn(
+            f"{path} is damaged ({type(error).__name__}: {error}) and is computed anew", RuntimeWarning, stacklevel=3
+        )
+        return None
+
+
+def _write(path: Path, moments: Moments, name: str) -> None:
+    """The file is there whole, or not at all. Raises BadData."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    about = {
+        "name": name, "count": moments.count, "checksum": _sum(moments.matrix), "source": dict(moments.source),
+    }  # fmt: skip
+    try:
+        save_file({"matrix": moments.matrix}, str(aside), metadata={"engram": json.dumps(about)})
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise BadData(path, None, f"cannot be written ({getattr(error, 'strerror', None) or error})") from error
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
