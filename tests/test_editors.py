@@ -351,7 +351,7 @@ def test_a_setting_that_is_not_one_is_refused(make, error):
 
 
 def test_editors_are_found_by_name():
-    assert editors.names() == ["erasure", "knowledge_surgery"]
+    assert editors.names() == ["erasure", "knowledge_surgery", "rome"]
     assert editors["erasure"] is eg.Erasure
 
 

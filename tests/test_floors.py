@@ -23,7 +23,10 @@ FLOORS = (  # those of floor 0 may import each other, those of one higher floor 
     ("bench", "cli", "testing"),
 )
 RANK = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
-DOORS = {("cli", "bench")}  # beside each other, for the command `engram bench` has to go somewhere
+DOORS = {  # the command `engram bench` has to go somewhere, and so has what an edit says of keeping itself
+    ("cli", "bench"),
+    ("edits", "models"),
+}
 FREE_OF_TORCH = (
     "edits",
     "errors",

@@ -285,3 +285,12 @@ def test_a_low_rank_is_what_it_says(gpt2):
     assert not patch.keys.flags.writeable
     with pytest.raises(BadSetting, match="one rank"):
         low_rank(gpt2, 0, keys, values[:1])
+
+
+def test_it_is_kept_as_an_adapter_and_comes_back(gpt2, tmp_path):
+    edit = planned(gpt2, covariance=spread(gpt2))
+    edit.save(tmp_path / "paris")
+    again = eg.Edit.load(tmp_path / "paris")
+    assert again == edit
+    (now,), (then,) = (eg.ask(gpt2, PROMPT, under=e) for e in (again, edit))
+    assert now.logprob == then.logprob

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,38 @@ Patch = Slot | LowRank
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where does a network keep a layer's value slots?
+
+    In the weight of the map at `path`, a module of this `kind` ("Linear", "Conv1D" …); they are `neurons` vectors of
+    `hidden` numbers. `tied` are the paths of other maps that have the same weight.
+    """
+
+    layer: int
+    path: str
+    kind: str
+    neurons: int
+    hidden: int
+    tied: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Which network was an edit planned on, and where are the layers that it changes?
+
+    `kind` is its class and `library` the module of that; `source` is the path or hub id from which it was loaded and
+    `revision` its commit there, where they are known; `asks` is how its family is asked ("mask", "next" …).
+    """
+
+    kind: str
+    library: str
+    source: str | None
+    revision: str | None
+    asks: str
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Edit:
     """A planned change of some weights, made from exactly those weights. Nothing has changed yet.
 
@@ -133,6 +166,7 @@ class Edit:
     patches: tuple[Patch, ...]
     model: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    network: Network | None = field(default=None, repr=False)
 
     @property
     def neurons(self) -> NeuronSet:
@@ -143,6 +177,31 @@ class Edit:
     def layers(self) -> tuple[int, ...]:
         """In which layers it changes something, in order."""
         return tuple(sorted({p.layer for p in self.patches}))
+
+    def save(self, folder: str | Path) -> None:
+        """Keep the edit in a folder, as a plain LoRA adapter that PEFT and transformers load without engram.
+
+        The folder is whole or not there; one that holds an edit already is replaced. Raises BadSetting, BadData, and
+        UnsupportedModel where the network's maps are not such that PEFT can adapt them.
+
+        >>> import engram as eg, tempfile
+        >>> wish = eg.Fact("Hamlet", "author", "Shakespeare").becoming(None)
+        >>> edit = eg.rewrite(eg.load(), wish, by=eg.Erasure(eg.NeuronSet.parse("L0.1 L1.2")))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     edit.save(f"{folder}/hamlet")
+        ...     eg.Edit.load(f"{folder}/hamlet") == edit
+        True
+        """
+        from .models.adapters import save  # heavy: torch
+
+        save(self, folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Edit:
+        """The edit that was saved in this folder, the same to the last bit. Raises BrokenCheckpoint."""
+        from .models.adapters import load  # heavy: torch
+
+        return load(folder)
 
     def __str__(self) -> str:
         whole = [f"rank {p.rank} in layer {p.layer}" for p in self.patches if isinstance(p, LowRank)]

@@ -14,7 +14,7 @@ from ..edits import Edit, Wish
 from ..errors import BadSetting
 from ..facts import Prompt
 from ..models import Model
-from ..models.editing import distinct, patch, slot_of
+from ..models.editing import distinct, patch, planned, slot_of
 from ..neurons import Neuron, NeuronSet
 from ..registry import Registry
 
@@ -63,7 +63,7 @@ def edited(
             patch(model, n, change(n, slot_of(model, n).to("cpu", torch.float64))) for n in distinct(model, neurons)
         )
     settings: dict[str, Any] = {**asdict(editor), "neurons": str(neurons)}  # type: ignore[call-overload]
-    return Edit(editor.name, wish, patches, model.name, settings)
+    return planned(editor.name, wish, patches, model, settings)
 
 
 editors: Registry[Any] = Registry("editor", "engram.editors")

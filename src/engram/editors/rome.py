@@ -14,7 +14,7 @@ from ..edits import Edit, Wish, said
 from ..errors import BadSetting, UnknownName
 from ..facts import Prompt, Rewrite
 from ..models import Model, ask, holding
-from ..models.editing import low_rank, slots_of
+from ..models.editing import low_rank, planned, slots_of
 from ..models.moments import Moments
 from .base import Editor, editors
 from .contexts import sampled
@@ -77,7 +77,7 @@ class ROME(Editor):
         target = value.written + value.change
         change = low_rank(model, self.layer, u[None], ((target - v) / reach)[None])
         settings = self._settings(model, openings)
-        edit = Edit(self.name, wish, (change,), model.name, settings)
+        edit = planned(self.name, wish, (change,), model, settings)
         return replace(edit, settings={**settings, **_audit(model, edit, asked, k, target, value)})
 
     def _openings(self, model: Model) -> tuple[str, ...]:

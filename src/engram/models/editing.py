@@ -7,18 +7,19 @@ to the last bit. Layers that share their weights share their slots: an edit of o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..edits import Edit, LowRank, Slot
+from ..edits import Edit, LowRank, Network, Patch, Place, Slot, Wish
 from ..errors import BadSetting, OtherWeights, UnsupportedModel
 from ..neurons import Neuron, NeuronSet
 from ..results import Floats
 from .conditions import holding
+from .hooks import Layer
 from .model import Model, value_slots
 
 _PLAIN: dict[torch.dtype, torch.dtype] = {  # what numpy holds a weight's numbers in, each of them exactly
@@ -48,6 +49,14 @@ def patch(model: Model, neuron: Neuron, after: Tensor) -> Slot:
     slot = slot_of(model, neuron)
     dtype = str(slot.dtype).removeprefix("torch.")
     return Slot(neuron, plain(slot), plain(after.to(slot.dtype)), dtype)
+
+
+def planned(
+    method: str, wish: Wish, patches: Iterable[Patch], model: Model, settings: Mapping[str, Any] | None = None
+) -> Edit:
+    """The edit of these patches, which knows the network that they are for. Raises BadSetting for a layer not there."""
+    kept = tuple(patches)
+    return Edit(method, wish, kept, model.name, settings or {}, _network(model, {p.layer for p in kept}))
 
 
 def distinct(model: Model, neurons: NeuronSet) -> list[Neuron]:
@@ -105,6 +114,27 @@ def low_rank(model: Model, layer: int, keys: Tensor, values: Tensor) -> LowRank:
     slots = slots_of(model, layer)
     dtype = str(slots.dtype).removeprefix("torch.")
     return LowRank(layer, plain(keys.float()), plain(values.float()), fingerprint(slots), dtype)
+
+
+def _network(model: Model, layers: Iterable[int]) -> Network:
+    net, kind = model.net, type(model.net)
+    revision = getattr(net.config, "_commit_hash", None)
+    places = tuple(_place(model, i) for i in sorted(layers))
+    return Network(
+        kind.__name__, kind.__module__, getattr(net, "name_or_path", None) or None, revision, model.family.asks, places
+    )
+
+
+def _place(model: Model, layer: int) -> Place:
+    (neurons, hidden), (path, down) = slots_of(model, layer).shape, _map(model.layers[layer])
+    tied = {p for p, x in map(_map, model.layers) if x is not down and x.weight is down.weight}
+    kind = "Linear" if isinstance(down, nn.Linear) else type(down).__name__
+    return Place(layer, path, kind, neurons, hidden, tuple(sorted(tied)))
+
+
+def _map(layer: Layer) -> tuple[str, nn.Module]:
+    """The map of a layer and its path, under a PEFT adapter too."""
+    return layer.path, getattr(layer.down, "base_layer", layer.down)
 
 
 def _check_slots(edit: Edit, p: LowRank, slots: Tensor, model: Model) -> None:
