@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from ..results import Floats
 Rng = Literal["numpy", "rome"]
 ADDED = ("gaussian", "uniform", "covariance", "student")
 PUT = ("zero", "mean", "resample", "replace")
+AT_ONCE = 512  # embeddings
 CHI_SEED = 2  # of the factors of Student's t in ROME's code
 
 
@@ -155,7 +157,7 @@ class Spread:
             raise BadSetting("the texts that the size of the noise is to be read from have no token")
         self.size = int(self.table.weight.shape[0])
         self.ids = torch.tensor(every, device=model.device) if texts else torch.arange(self.size, device=model.device)
-        self._sums: tuple[int, Tensor, Tensor] | None = None
+        self._sigma: float | None = None
         self._root: Floats | None = None
 
     def of(self, ids: Tensor) -> Tensor:
@@ -172,36 +174,32 @@ class Spread:
     @property
     def mean(self) -> Tensor:
         """[width], float64."""
-        n, total, _ = self._read()
-        return total / n
+        return torch.stack([x.sum(0) for x in self._parts()]).sum(0) / len(self.ids)
 
     @property
     def sigma(self) -> float:
         """The standard deviation of all their numbers together, as ROME's code takes it."""
-        n, total, square = self._read()
-        count = n * len(total)
-        mean = float(total.sum()) / count
-        return float(np.sqrt(max(float(square.sum()) - count * mean * mean, 0.0) / max(count - 1, 1)))
+        if self._sigma is None:
+            total = square = count = 0.0
+            for x in self._parts():
+                flat = x.reshape(-1)
+                total, square, count = total + float(flat.sum()), square + float(flat @ flat), count + len(flat)
+            self._sigma = float(np.sqrt(max(square - total * total / count, 0.0) / max(count - 1, 1)))
+        return self._sigma
 
     @property
     def root(self) -> Floats:
         """A matrix whose product with standard normal rows has the embeddings' covariance: [width, width]."""
         if self._root is None:
-            n, total, _ = self._read()
-            mean = total / n
+            mean = self.mean
             around = torch.zeros(len(mean), len(mean), dtype=torch.float64)
-            for part in torch.split(self.ids, 8192):
-                x = self.of(part).double().cpu() - mean
-                around += x.T @ x
-            values, vectors = np.linalg.eigh((around / max(n - 1, 1)).numpy())
+            for x in self._parts():
+                around += (x - mean).T @ (x - mean)
+            values, vectors = np.linalg.eigh((around / max(len(self.ids) - 1, 1)).numpy())
             self._root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
         return self._root
 
-    def _read(self) -> tuple[int, Tensor, Tensor]:
-        if self._sums is None:
-            total = square = torch.zeros(self.width, dtype=torch.float64)
-            for part in torch.split(self.ids, 8192):
-                x = self.of(part).double().cpu()
-                total, square = total + x.sum(0), square + (x * x).sum(0)
-            self._sums = len(self.ids), total, square
-        return self._sums
+    def _parts(self) -> Iterator[Tensor]:
+        """Some embeddings at a time, float64: so few that they stay in the cache."""
+        for part in torch.split(self.ids, AT_ONCE):
+            yield self.of(part).double().cpu()
