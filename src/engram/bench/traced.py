@@ -219,6 +219,7 @@ def bench_tracing(
     asked = Question.of(model, tokens, subject, samples=samples, noise=noise, window=window)
     ways = [way for kind in every for way in _ways(asked, kind, peers)]
     done = counter(progress, len(ways) * (runs + 1))
+    asked.traced(every[0])  # the first passes of a process are not typical, and the network's blocks are tried in them
     counted = [done(_counted(model, way)) for way in ways]
     seconds: list[list[float]] = [[] for _ in ways]
     for run in range(runs):

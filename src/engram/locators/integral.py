@@ -23,7 +23,7 @@ from .quadrature import Nodes, between, gauss_of, interpolatory, nested, quadrat
 
 ENDS = (0.0, 1.0)
 LADDER = (np.array([-1.0, 0.0, 1.0]), *nested())
-LENGTHS = (0.15, 0.5)  # of the way in t: where to begin on the ladder
+LENGTHS = (0.3, 0.5)  # of the way in t: where to begin on the ladder
 COMPRESSED = (6, 8)  # points, both ends among them
 LAST = 32
 ROUNDING = 4  # what a number in the network's type is off by, in its epsilons
