@@ -8,8 +8,8 @@ import pytest
 
 import engram as eg
 from engram.facts import Fact, FactSet, Prompt, Relation, Split, split_of
+from engram.files import checksum
 from engram.store import canonical, data_key
-from engram.store.files import checksum
 
 CAPITAL = Relation("P36", "capital", ("The capital of [X] is [Y].", "[Y] is the capital of [X].", "[X]'s seat is [Y]."))
 RIVER = Relation("river", "flows through", ())

@@ -15,7 +15,7 @@ import pytest
 HOME = Path(__file__).resolve().parent.parent / "src" / "engram"
 
 FLOORS = (  # those of floor 0 may import each other, those of one higher floor may not
-    ("edits", "errors", "facts", "neurons", "presets", "registry", "results", "texts", "traces"),
+    ("edits", "errors", "facts", "files", "neurons", "presets", "registry", "results", "texts", "traces"),
     ("data", "metrics", "models", "selectors", "store"),
     ("editors", "interventions", "locators", "tracers"),
     ("experiments",),
@@ -31,6 +31,7 @@ FREE_OF_TORCH = (
     "edits",
     "errors",
     "facts",
+    "files",
     "neurons",
     "presets",
     "registry",

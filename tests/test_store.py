@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import engram as eg
+from engram import files as on_disk
 from engram.errors import BadData, BadSetting, BelowFloor, OtherRun, UnknownName
 from engram.store import Leases, Record, RunFolder, RunKey, canonical, data_key, identity, name_of, open_run, verify
-from engram.store import files as on_disk
 from engram.store.leases import STRIKES
 from engram.store.owners import lives
 

@@ -130,8 +130,8 @@ def _said(recipe: str, chosen: Dai2022, known: FactSet, options: ModelOptions, s
 
 def _noted(out: Path, said: dict[str, Any]) -> None:
     """Write down what the folder is made by, before anything is. Raises OtherRun, BadSetting, BadData."""
+    from .. import files
     from ..report.beside import RECIPE
-    from ..store import files
 
     path = out / RECIPE
     if path.is_file():

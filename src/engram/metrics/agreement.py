@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import BadSetting
 from ..results import Attribution, Floats
+from .likeness import spearman
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +34,15 @@ def agreement(a: Attribution, b: Attribution, *, top: int = 20) -> Agreement:
     >>> agreement(scored(0.1, 0.4, 0.2), scored(1.0, 9.0, 3.0), top=2)
     Agreement(spearman=1.0, jaccard=1.0, top=2)
     """
-    from scipy import stats  # takes long to import, and no report needs it
-
     if a.widths != b.widths:
         shapes = [f"{len(s.widths)} layers of up to {max(s.widths)} neurons" for s in (a, b)]
         raise BadSetting(f"attributions of different models cannot be compared: {shapes[0]}, and {shapes[1]}")
     if top < 1:
         raise BadSetting(f"at least one best neuron is compared, not {top}")
     x, y = _all(a), _all(b)
-    constant = np.ptp(x) == 0 or np.ptp(y) == 0
     best = [{neuron for neuron, _ in s.best(top)} for s in (a, b)]
     jaccard = len(best[0] & best[1]) / len(best[0] | best[1])
-    return Agreement(None if constant else float(stats.spearmanr(x, y).statistic), jaccard, top)
+    return Agreement(spearman(x, y), jaccard, top)
 
 
 def _all(a: Attribution) -> Floats:

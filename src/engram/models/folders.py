@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import BadData
+from ..files import to_disk
 
 
 @contextmanager
@@ -34,10 +35,10 @@ def whole(folder: str | Path, replacing: Collection[str] = ()) -> Iterator[Path]
         aside.mkdir(parents=True)
         yield aside
         for path in [*aside.rglob("*"), aside]:
-            _to_disk(path)
+            to_disk(path)
         _check(there, replacing)  # it may have been written to meanwhile
         _take_place(aside, there)
-        _to_disk(there.parent)
+        to_disk(there.parent)
     except OSError as error:
         raise BadData(folder, None, f"cannot be written ({error.strerror or error})") from error
     finally:
@@ -65,14 +66,3 @@ def _take_place(aside: Path, there: Path) -> None:
         before.rename(there)
         raise
     shutil.rmtree(before, ignore_errors=True)
-
-
-def _to_disk(path: Path) -> None:
-    """Make a file, or the names in a folder, survive a power cut."""
-    if os.name == "nt" and path.is_dir():  # a folder cannot be opened there
-        return
-    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import numpy as safetensors
 
+from .. import files
 from ..errors import BadData
 from ..results import Floats
 from .batching import Progress
@@ -56,10 +55,7 @@ def moments_of(
 
 
 def _folder(cache: Path) -> None:
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadData(cache, None, f"cannot be made ({error.strerror})") from error
+    files.folder_at(cache)
     if not os.access(cache, os.W_OK):
         raise BadData(cache, None, "cannot be written to")
 
@@ -94,17 +90,7 @@ def _read(path: Path, source: Mapping[str, Any]) -> Moments | None:
 
 def _write(path: Path, moments: Moments, name: str) -> None:
     """The file is there whole, or not at all. Raises BadData."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     about = {
         "name": name, "count": moments.count, "checksum": _sum(moments.matrix), "source": dict(moments.source),
     }  # fmt: skip
-    try:
-        save_file({"matrix": moments.matrix}, str(aside), metadata={"engram": json.dumps(about)})
-        with aside.open("rb+") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise BadData(path, None, f"cannot be written ({getattr(error, 'strerror', None) or error})") from error
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
+    files.write(path, safetensors.save({"matrix": moments.matrix}, {"engram": json.dumps(about)}))

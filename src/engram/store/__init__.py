@@ -1,6 +1,6 @@
 """A run's folder: what was asked, what came out, shard by shard; resumed after a kill, verified, read back."""
 
-from .files import checksum
+from ..files import checksum
 from .folder import RunFolder, name_of
 from .key import RunKey, canonical, data_key
 from .leases import PATIENCE, Lease, Leases

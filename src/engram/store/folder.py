@@ -20,9 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import files
 from ..errors import BadData, BadSetting
 from ..results import Report
-from . import files, shards
+from . import shards
 from .key import RunKey, canonical
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import BadData, OtherRun
 from ..facts import FactSet
-from .files import checksum
+from ..files import checksum
 
 SHOWN = 3  # differences that are named
 

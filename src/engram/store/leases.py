@@ -24,8 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..errors import BadData
-from . import files, owners
+from . import owners
 from .folder import RunFolder, name_of
 from .key import canonical
 

@@ -7,9 +7,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..errors import BadData
-from . import files
-from .files import UNFINISHED
+from ..files import UNFINISHED
 from .folder import DAMAGED, OURS, RunFolder, name_of
 
 

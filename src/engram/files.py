@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadData
+from .errors import BadData
 
 UNFINISHED = ".tmp"  # how the name of a file ends while it is written; it starts with a dot
 
@@ -60,11 +60,11 @@ def _named(aside: Path, path: Path) -> bool:
     return True
 
 
-def to_disk(folder: Path) -> None:
-    """Make the names in this folder survive a power cut."""
-    if os.name == "nt":  # a folder cannot be opened there
+def to_disk(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
+    if os.name == "nt" and path.is_dir():  # a folder cannot be opened there
         return
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:
