@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from engram import errors
 from engram.bench import TracingBench, TracingSide, bench_tracing, shapes, traced
 from engram.bench.traced import Question
-from engram.bench.tracing import PEERS, Restored, counting, straightforward, windows, written_well
+from engram.bench.tracing import PEERS, Restored, counting, straightforward, written_well
 from engram.cli._app import application
-from engram.traces import KINDS
+from engram.traces import KINDS, windows
 
 TOKENS, SUBJECT, SAMPLES, WINDOW = 6, (1, 3), 3, 2
 TOYS = {
@@ -103,9 +103,9 @@ def test_restored_blocks_are_those_of_a_loop_by_hand(asked):
 
 
 def test_windows_are_clipped_at_both_ends():
-    assert [(w.start, w.stop) for w in windows(12, 10)][::5] == [(0, 5), (0, 10), (5, 12)]
-    assert [(w.start, w.stop) for w in windows(4, 5)] == [(0, 3), (0, 4), (0, 4), (1, 4)]
-    assert [list(w) for w in windows(3, 1)] == [[0], [1], [2]]
+    assert list(windows(10, 12))[::5] == [(0, 5), (0, 10), (5, 12)]
+    assert list(windows(5, 4)) == [(0, 3), (0, 4), (0, 4), (1, 4)]
+    assert [list(range(*w)) for w in windows(1, 3)] == [[0], [1], [2]]
 
 
 @pytest.mark.parametrize("kind", ["ffn", "attention"])

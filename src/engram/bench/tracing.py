@@ -20,7 +20,7 @@ from ..facts import Prompt
 from ..models import Model
 from ..models.questions import Row
 from ..results import Floats
-from ..traces import Kind
+from ..traces import Kind, windows
 
 Change = Callable[[Tensor], None]  # writes to the states [row, position, width] that a module gives out
 Span = tuple[int, int]  # the first token, and the one behind the last
@@ -118,16 +118,6 @@ def written_well(
 PEERS: dict[str, Peer] = {"straightforward": straightforward, "written well": written_well}
 
 
-def windows(layers: int, window: int) -> list[range]:
-    """Which layers are restored together around each, clipped at both ends.
-
-    >>> windows(12, 10)[0], windows(12, 10)[6], windows(12, 10)[11], windows(12, 1)[3]
-    (range(0, 5), range(1, 11), range(6, 12), range(3, 4))
-    """
-    below = window // 2
-    return [range(max(0, i - below), min(layers, i - below + window)) for i in range(layers)]
-
-
 def _rows(model: Model, prompt: Prompt, rows: int) -> tuple[Row, Tensor]:
     """The row that asks for the answer, and its tokens so many times. [row, token]"""
     (row,) = model.rows(prompt)
@@ -149,8 +139,8 @@ def _each(
     """What is said with each site restored, one after the other. [token, layer]"""
     found = np.empty((tokens, len(model.layers)))
     for token in range(tokens):
-        for layer, around in enumerate(windows(len(model.layers), window)):
-            with _changing(model, kind, {i: restoring(i, token) for i in around}):
+        for layer, around in enumerate(windows(window, len(model.layers))):
+            with _changing(model, kind, {i: restoring(i, token) for i in range(*around)}):
                 found[token, layer] = float(said())
     return found
 

@@ -151,9 +151,11 @@ def _traces(
     model: Model, prompts: Sequence[Prompt], subject: str | None, by: Sequence[Tracer], bar: Any
 ) -> Iterator[Trace]:
     from ..tracers.base import trace_each
+    from ..tracers.noise import Spread
 
+    spread = Spread(model, by[0].spread_of)
     for prompt in prompts:
-        yield from trace_each(model, prompt, subject, by, progress=bar)
+        yield from trace_each(model, prompt, subject, by, spread=spread, progress=bar)
 
 
 def _noise(spec: str) -> float | str:

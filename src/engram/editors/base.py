@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..edits import Edit, Wish
+from ..edits import Edit, Wish, said
 from ..errors import BadSetting
-from ..facts import Prompt
+from ..facts import Prompt, Rewrite
 from ..models import Model
 from ..models.editing import distinct, patch, planned, slot_of
 from ..neurons import Neuron, NeuronSet
@@ -45,6 +45,21 @@ def rewrite(model: Model, wish: Wish, *, by: Editor, prompt: Prompt | None = Non
     ('Dante', 'Shakespeare')
     """
     return by.plan(model, wish, prompt)
+
+
+def question(editor: Editor, wish: Wish, prompt: Prompt | None) -> tuple[Rewrite, Prompt]:
+    """The fact with its new answer, and the sentence to ask for it: the given one, or the subject alone.
+
+    Raises BadSetting for a wish that names no new answer, or the old one.
+    """
+    if not isinstance(wish, Rewrite) or wish.answer is None:
+        raise BadSetting(
+            f"{editor.name} gives one fact another answer: wish fact.becoming('Cork'), not {said(wish)!r} without one. "
+            "To erase, use Erasure."
+        )
+    if wish.answer.strip() == wish.fact.answer.strip():
+        raise BadSetting(f"the new answer {wish.answer!r} is the old one")
+    return wish, prompt or Prompt(f"{wish.fact.subject} [Y]", wish.fact.answer)
 
 
 def edited(

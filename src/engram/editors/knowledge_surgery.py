@@ -8,13 +8,13 @@ from typing import Any, ClassVar, get_args
 
 from torch import Tensor
 
-from ..edits import Edit, Wish, said
+from ..edits import Edit, Wish
 from ..errors import BadSetting, UnknownName
-from ..facts import Prompt, Rewrite
+from ..facts import Prompt
 from ..models import Model
 from ..neurons import Neuron, NeuronSet
 from ..presets import FROM_PRESET, fill
-from .base import Editor, edited, editors
+from .base import Editor, edited, editors, question
 from .vectors import Embedding, embedding, token
 
 _PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -61,15 +61,10 @@ class KnowledgeSurgery(Editor):
             raise BadSetting(f"remove and add are finite factors, not {self.remove} and {self.add}")
 
     def plan(self, model: Model, wish: Wish, prompt: Prompt | None = None) -> Edit:
-        if not isinstance(wish, Rewrite) or wish.answer is None:
-            raise BadSetting(
-                "surgery gives one fact another answer: wish fact.becoming('Cork'), not "
-                f"{said(wish)!r} without one. To erase, use Erasure."
-            )
-        where = prompt or Prompt(f"{wish.fact.subject} [Y]", wish.fact.answer)
-        ids = [token(model, where.asking_for(answer)) for answer in (wish.fact.answer, wish.answer)]
+        asked, where = question(self, wish, prompt)
+        ids = [token(model, where.asking_for(str(answer))) for answer in (asked.fact.answer, asked.answer)]
         if ids[0] == ids[1]:
-            raise BadSetting(f"the new answer {wish.answer!r} is the old one")
+            raise BadSetting(f"the new answer {asked.answer!r} is the old one, as the tokenizer writes it")
         old, new = (embedding(model, i, self.embedding) for i in ids)
 
         def change(_neuron: Neuron, v: Tensor) -> Tensor:

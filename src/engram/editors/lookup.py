@@ -18,10 +18,11 @@ from ..models.spans import span_of
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """One row that asks for a token of the answer, the last token of the subject in it, and how much it counts."""
+    """One row that asks for the answer's `nth` token, the last token of the subject in it, and how much it counts."""
 
     row: Row
     at: int
+    nth: int = 0
     weight: float = 1.0
 
 
@@ -36,7 +37,7 @@ def lookups(model: Model, prompt: Prompt, subject: str, openings: Sequence[str])
         longer = replace(prompt, text=text + prompt.text)
         rows = model.rows(longer)
         at = span_of(model, longer, subject, rows[0], behind=len(text)).end - 1
-        found += [Lookup(row, at, 1 / ((1 + len(openings)) * len(rows))) for row in rows]
+        found += [Lookup(row, at, i, 1 / ((1 + len(openings)) * len(rows))) for i, row in enumerate(rows)]
     return found
 
 

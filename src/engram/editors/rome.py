@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..edits import Edit, Wish, said
+from ..edits import Edit, Wish
 from ..errors import BadSetting, UnknownName
-from ..facts import Prompt, Rewrite
+from ..facts import Prompt
 from ..models import Model, ask, holding
 from ..models.editing import low_rank, planned, slots_of
 from ..models.moments import Moments
-from .base import Editor, editors
+from .base import Editor, editors, question
 from .contexts import sampled
 from .lookup import Lookup, keys_and_values, lookups, whole
 from .wanted import Search, Wanted, wanted
@@ -62,13 +62,14 @@ class ROME(Editor):
             raise BadSetting(f"layer, seed and ridge are not negative: {self.layer}, {self.seed}, {self.ridge}")
 
     def plan(self, model: Model, wish: Wish, prompt: Prompt | None = None) -> Edit:
-        asked, subject = question(wish, prompt)
-        slots = slots_of(model, self.layer)
+        new, where = question(self, wish, prompt)
+        asked, subject = where.asking_for(str(new.answer)), new.fact.subject
+        slots_of(model, self.layer)  # is there such a layer, and can it be edited?
         openings = self._openings(model)
         found = lookups(model, asked, subject, openings)
         value = wanted(model, self.layer, found, whole(model, subject), self.search)
-        k_mean, k, v = self._keys(model, asked, subject, openings)
-        u = self._direction(k_mean, slots)
+        k_mean, k, v = self._keys(model, found)
+        u = self._direction(k_mean)
         reach = float(k @ u)
         if not np.isfinite(reach) or reach == 0:
             raise BadSetting(
@@ -87,21 +88,15 @@ class ROME(Editor):
             raise BadSetting("contexts are texts or (tokens, how many), not both")
         return texts or (sampled(model, lengths, self.seed) if lengths and model.blank_last else ())
 
-    def _keys(
-        self, model: Model, asked: Prompt, subject: str, openings: tuple[str, ...]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _keys(self, model: Model, found: Sequence[Lookup]) -> tuple[Tensor, Tensor, Tensor]:
         """The key that gives the direction, and the key and value that are rewritten."""
-        bare: list[Lookup] = []
-        for opening in ("", *openings):
-            text = replace(asked, text=(f"{opening}. " if opening else "") + asked.text)
-            bare.append(lookups(model, text, subject, ())[0])
-        keys, values = keys_and_values(model, self.layer, bare)
+        keys, values = keys_and_values(model, self.layer, [x for x in found if x.nth == 0])  # no answer in sight yet
         own, mean = (keys[0], values[0]), (keys.mean(0), values.mean(0))
         if self.preset == "rome":
             return mean[0], *own
         return (own[0], *own) if self.preset == "p-rome" else (mean[0], *mean)
 
-    def _direction(self, key: Tensor, slots: Tensor) -> Tensor:
+    def _direction(self, key: Tensor) -> Tensor:
         """C⁻¹k, of length 1."""
         if self.covariance is None:
             plain: Tensor = key / key.norm()
@@ -127,18 +122,6 @@ def _given(layer: int, matrix: Any) -> Moments:
     """Second moments that somebody has already: of how many keys is not known, and taken to be enough."""
     found = np.asarray(matrix, float)
     return Moments(layer, found, max(1, len(np.atleast_1d(found))))
-
-
-def question(wish: Wish, prompt: Prompt | None) -> tuple[Prompt, str]:
-    """The sentence with the new answer in question, and the subject's name in it. Raises BadSetting."""
-    if not isinstance(wish, Rewrite) or wish.answer is None:
-        raise BadSetting(
-            f"this editor gives one fact another answer: wish fact.becoming('Cork'), not {said(wish)!r} without one"
-        )
-    if wish.answer.strip() == wish.fact.answer.strip():
-        raise BadSetting(f"the new answer {wish.answer!r} is the old one")
-    where = prompt or Prompt(f"{wish.fact.subject} [Y]", wish.fact.answer)
-    return where.asking_for(wish.answer), wish.fact.subject
 
 
 def _audit(model: Model, edit: Edit, asked: Prompt, key: Tensor, target: Tensor, value: Wanted) -> Mapping[str, Any]:

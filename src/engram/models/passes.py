@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from .recording import CannotReplay, Recording
 Corrupt = Callable[[Tensor], Tensor]  # embeddings [sample, position, width] of the prompt -> corrupted, the same shape
 Value = str | tuple[int, ...]  # "clean", "corrupted", or the neurons that are as in the clean run
 _whole: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()  # networks whose blocks cannot be run on, and why
+_tested: WeakSet[nn.Module] = WeakSet()  # those that can
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,9 +71,13 @@ class Runs:
         found: Tensor = self.seen.entered[0] if layer == 0 else self.left[layer - 1]
         return found
 
+    def sites(self, place: Place) -> tuple[Tensor, ...]:
+        """What every layer gave out there, [1 + sample, position, hidden]."""
+        return {"block": self.left, "ffn": self.written, "attention": self.attended}[place]
+
     def value(self, place: Place, layer: int, value: Value, token: int) -> Tensor:
         """What is put there, [sample, hidden]."""
-        table = {"block": self.left, "ffn": self.written, "attention": self.attended}[place]
+        table = self.sites(place)
         if value == "corrupted":
             return table[layer][1:, token]
         if value == "clean":
@@ -94,10 +99,10 @@ class Runs:
         """For what it costs to run the whole network."""
         return _cut(self, 0, (), None)
 
-    def onwards(self, model: Model, start: int) -> Recording:
+    def onwards(self, start: int) -> Recording:
         """The corrupted rows from this position on, ready to be run on."""
         if start not in self.rests:
-            self.rests[start] = _onwards(model, self, start)
+            self.rests[start] = _onwards(self, start)
         return self.rests[start]
 
 
@@ -166,15 +171,12 @@ def _tried(model: Model, found: Runs, row: Row) -> Runs:
     return ready
 
 
-_tested: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
-
-
 def _says_the_same(model: Model, ready: Runs) -> None:
     """Run on from the first changed position and from a later one with nothing put in: the corrupted logits again?"""
     if model.net in _tested:
         return
     for start in {ready.changed, (ready.changed + ready.asked) // 2} if model.blank_last else {0}:
-        rest = ready.onwards(model, start)
+        rest = ready.onwards(start)
         own = torch.arange(1, len(ready.batch), device=ready.batch.ids.device)
         x = ready.entered(0)[1:, start:]
         for layer in model.layers:
@@ -183,11 +185,11 @@ def _says_the_same(model: Model, ready: Runs) -> None:
         most = (replay.SAME if model.precise == model.dtype else replay.ROUGHLY) * float(expected.abs().max())
         if not float((said - expected).abs().max()) <= most:
             raise CannotReplay("they lead to other logits than the network")
-    _tested[model.net] = True
+    _tested.add(model.net)
 
 
-def _onwards(model: Model, of: Runs, start: int) -> Recording:
-    n, device = len(of.batch), of.batch.ids.device
+def _onwards(of: Runs, start: int) -> Recording:
+    model, n, device = of.model, len(of.batch), of.batch.ids.device
     cache = _until(of.cache, start) if of.cache is not None and start else None
     seen = replace(of.seen, left=[x[:, start:] for x in of.left])
 

@@ -61,7 +61,7 @@ def patched(model: Model, runs: Runs, cells: Sequence[Cell], read: Read, *, prog
             continue
         groups.setdefault(cell.token if runs.causal else 0, []).append(i)
     for start, own in groups.items():
-        rest = None if runs.whole else runs.onwards(model, start)
+        rest = None if runs.whole else runs.onwards(start)
 
         def work(part: Sequence[int], own: list[int] = own, rest: Recording | None = rest) -> Sequence[int]:
             mine = [own[i] for i in part]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -37,28 +38,40 @@ class AttributionPatching(Tracer):
         Tracer.__post_init__(self)
         smooth(self.metric)
 
-    def effects(self, asked: Asked) -> tuple[Floats, Floats]:
+    def effects(self, asked: Asked, corrupted: Floats) -> Floats:
         """One pass back from each token of the answer."""
-        metric, layers = metric_of(self.metric), len(asked.model.layers)
-        parts, low = [], []
-        for i, own in enumerate(asked.runs):
-            read = asked.reader(metric, i)
-            by_site = slopes(own, self.kind, read)
-            clean = _table(own, self.kind)
-            each = [((c[:1] - c[1:]).double() * s.double()).sum(-1) for c, s in zip(clean, by_site, strict=True)]
-            parts.append(torch.stack(each, -1)[:, : asked.tokens].cpu().numpy())  # [sample, token, layer]
-            low.append(read(own.logits[1:]).double().cpu().numpy())
-        corrupted = metric.joined(low)
-        factor = corrupted if self.metric == "probability" else np.ones_like(corrupted)  # P's slope, of ln P's
-        first = np.sum(parts, axis=0) * factor[:, None, None]
-        found = np.stack([first[..., a:b].sum(-1) for a, b in self.windows(layers)], -1)
-        return np.asarray(found.transpose(1, 2, 0)), corrupted
+        first = [
+            torch.stack([x.sum(-1) for x in changes(asked, i, self.kind, self.metric)], -1)[:, : asked.tokens]
+            for i in range(len(asked.runs))
+        ]  # [sample, token, layer]
+        whole = chained(self.metric, [x.cpu().numpy() for x in first], corrupted)
+        found = np.stack([whole[..., a:b].sum(-1) for a, b in self.windows(len(asked.model.layers))], -1)
+        return np.asarray(found.transpose(1, 2, 0))
 
 
 def smooth(metric: str) -> None:
     """Raises BadSetting for a metric without a gradient."""
-    if not metric_of(metric).smooth:
+    if metric_of(metric).slope is None:
         raise BadSetting(f"{metric} has no gradient, and the first order needs one: use probability or logprob")
+
+
+def changes(asked: Asked, i: int, place: hooks.Place, metric: str) -> list[Tensor]:
+    """What each number of each layer's site adds to the reading of the answer's i-th token, to first order.
+
+    Its change from corrupted to clean times the gradient in the corrupted run: [sample, position, …], float64.
+    """
+    own = asked.runs[i]
+    by_site = slopes(own, place, asked.reader(metric_of(metric), i))
+    states = own.neurons if place == "neurons" else own.sites(place)
+    return [(x[:1] - x[1:]).double() * s.double() for x, s in zip(states, by_site, strict=True)]
+
+
+def chained(metric: str, parts: Sequence[Floats], corrupted: Floats) -> Floats:
+    """First orders of the answer's tokens, [sample, …] each, as one of the metric, which is `corrupted` [sample]."""
+    slope = metric_of(metric).slope
+    total: Floats = np.sum(parts, axis=0)
+    factor = np.ones_like(corrupted) if slope is None else slope(corrupted)
+    return total * factor.reshape(-1, *[1] * (total.ndim - 1))
 
 
 def slopes(runs: Runs, place: hooks.Place, read: Any) -> list[Tensor]:
@@ -82,7 +95,3 @@ def slopes(runs: Runs, place: hooks.Place, read: Any) -> list[Tensor]:
             read(logits).sum(), [kept[layer.index] for layer in model.layers], allow_unused=True
         )
     return [torch.zeros_like(kept[i]) if x is None else x for i, x in enumerate(found)]
-
-
-def _table(runs: Runs, place: str) -> tuple[Tensor, ...]:
-    return {"block": runs.left, "ffn": runs.written, "attention": runs.attended}[place]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -16,6 +16,7 @@ from ..facts import Prompt
 from ..models import Model, detours, holding, hooks
 from ..models.batching import Progress
 from ..models.passes import Runs, runs
+from ..models.patching import Cell, patched
 from ..models.questions import Batch, Row
 from ..models.spans import Span, span_of
 from ..registry import Registry
@@ -111,8 +112,8 @@ class Tracer(Corrupting):
         return windows(self.layers_restored(layers), layers)
 
     @abstractmethod
-    def effects(self, asked: Asked) -> tuple[Floats, Floats]:
-        """The metric restored minus corrupted, [token, layer, sample], and the metric corrupted, [sample].
+    def effects(self, asked: Asked, corrupted: Floats) -> Floats:
+        """The metric restored minus `corrupted` [sample]: [token, layer, sample].
 
         Runs inside `trace`, which has made the network quiet.
         """
@@ -146,6 +147,14 @@ class Asked:
             return metric.read(logits, row.take(where))
 
         return read
+
+    def patched(self, metric: Metric, cells: Sequence[Cell]) -> Floats:
+        """The metric with each cell put in place, [cell, sample]."""
+        parts = [
+            patched(self.model, own, cells, self.reader(metric, i), progress=self.progress).cpu().numpy()
+            for i, own in enumerate(self.runs)
+        ]
+        return metric.joined(parts)
 
     def said(self, metric: Metric) -> tuple[float, Floats]:
         """The metric in the clean run, and in each corrupted one [sample]."""
@@ -183,16 +192,22 @@ def trace(
 def trace_each(
     model: Model, prompt: Prompt, subject: str | None, by: Sequence[Tracer], *, under: object = None,
     spread: Spread | None = None, progress: Progress | None = None,
-) -> Iterator[Trace]:  # fmt: skip
-    """One trace for each tracer; those that corrupt alike share their runs. `spread` spares reading the embeddings."""
+) -> list[Trace]:  # fmt: skip
+    """One trace for each tracer; those that corrupt alike, one after the other, share their runs.
+
+    `spread` spares reading the embeddings, where it is of what a tracer's `spread_of` names.
+    """
+    found: list[Trace] = []
+    same: tuple[Any, ...] | None = None
     with hooks.quiet(model.net), detours.fused(model.net), holding(under, model):
-        kept: dict[tuple[Any, ...], Asked] = {}
-        spread = spread or Spread(model, by[0].spread_of)
         for one in by:
-            if one.same not in kept:
-                kept = {one.same: corrupted(model, prompt, subject, one, spread)}
-            asked = replace(kept[one.same], progress=progress, notes=list(kept[one.same].notes))
-            yield _traced(one, asked)
+            if one.same != same:
+                spread = (
+                    spread if spread is not None and spread.texts == one.spread_of else Spread(model, one.spread_of)
+                )
+                shared, same = corrupted(model, prompt, subject, one, spread), one.same
+            found.append(_traced(one, replace(shared, progress=progress, notes=list(shared.notes))))
+    return found
 
 
 def corrupted(model: Model, prompt: Prompt, subject: str | None, by: Corrupting, spread: Spread) -> Asked:
@@ -228,7 +243,7 @@ def _traced(by: Tracer, asked: Asked) -> Trace:
         low = np.full_like(low, clean)
         effects: Floats = np.zeros((asked.tokens, len(model.layers), len(low)))
     else:
-        effects, low = by.effects(asked)
+        effects = by.effects(asked, low)
     spread = effects.std(-1, ddof=1) if len(low) > 1 else np.full(effects.shape[:2], np.nan)
     corrupted_ = float(low.mean())
     notes = [*asked.notes]

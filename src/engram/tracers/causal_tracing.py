@@ -8,10 +8,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..errors import BadSetting, UnknownName, UnsupportedModel
+from ..errors import BadSetting, UnknownName
 from ..models.hooks import Place
-from ..models.passes import Runs
-from ..models.patching import Cell, Put, patched
+from ..models.patching import Cell, Put
 from ..results import Floats
 from .base import Asked, Tracer, tracers
 from .metrics import metric_of
@@ -42,20 +41,12 @@ class CausalTracing(Tracer):
         if self.severed is not None and self.kind != "block":
             raise BadSetting(f'severed paths are those above a restored block: kind="block", not {self.kind!r}')
 
-    def effects(self, asked: Asked) -> tuple[Floats, Floats]:
+    def effects(self, asked: Asked, corrupted: Floats) -> Floats:
         """Each cell restored by itself, at every token of the answer."""
         metric, layers = metric_of(self.metric), len(asked.model.layers)
         cells = [Cell(t, plan) for t in range(asked.tokens) for plan in self._plans(layers)]
-        parts, low = [], []
-        for i, own in enumerate(asked.runs):
-            _heard(asked, own, self.kind)
-            read = asked.reader(metric, i)
-            found = patched(asked.model, own, cells, read, progress=asked.progress)
-            parts.append(found.cpu().numpy())
-            low.append(read(own.logits[1:]).double().cpu().numpy())
-        corrupted = metric.joined(low)
-        restored = metric.joined(parts).reshape(asked.tokens, layers, -1)
-        return np.asarray(restored - corrupted), corrupted
+        restored = asked.patched(metric, cells).reshape(asked.tokens, layers, -1)
+        return np.asarray(restored - corrupted)
 
     def _plans(self, layers: int) -> Sequence[dict[int, tuple[Put, ...]]]:
         place: Place = self.kind
@@ -66,9 +57,3 @@ class CausalTracing(Tracer):
             for layer, plan in enumerate(plans):
                 plan |= dict.fromkeys(range(layer + 1, layers), ((self.severed, "corrupted"),))
         return plans
-
-
-def _heard(asked: Asked, runs: Runs, kind: Place) -> None:
-    """Raises UnsupportedModel where the family's table does not name what attention adds."""
-    if kind == "attention" and not runs.attended:
-        raise UnsupportedModel(f"the table of {asked.model.family.name} does not name what attention adds")

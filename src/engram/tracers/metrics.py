@@ -21,11 +21,19 @@ def rank(logits: Tensor, batch: Batch) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """`read` is taken of every token of the answer, and `joined` makes one number of them, elementwise."""
+    """`read` is taken of every token of the answer, and `joined` makes one number of them, elementwise.
+
+    `slope`, where there is one, is the derivative of that number by each part, given the number.
+    """
 
     read: Target
     joined: Callable[[Sequence[Floats]], Floats]
-    smooth: bool = True
+    slope: Callable[[Floats], Floats] | None
+
+
+def _itself(x: Floats) -> Floats:
+    """The derivative of exp."""
+    return x
 
 
 def _product(parts: Sequence[Floats]) -> Floats:
@@ -50,10 +58,10 @@ def _only(parts: Sequence[Floats]) -> Floats:
 
 
 METRICS = {
-    "probability": Metric(logprob, _product),
-    "logprob": Metric(logprob, _sum),
-    "logit_difference": Metric(logit_difference, _only),
-    "rank": Metric(rank, _worst, smooth=False),
+    "probability": Metric(logprob, _product, _itself),
+    "logprob": Metric(logprob, _sum, np.ones_like),
+    "logit_difference": Metric(logit_difference, _only, np.ones_like),
+    "rank": Metric(rank, _worst, None),
 }
 
 

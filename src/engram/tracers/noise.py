@@ -79,7 +79,7 @@ def _sized(kind: str, size: float, relative: bool, given: object) -> Corruption:
         raise BadSetting(f"noise has a standard deviation from 0 up, not {given!r}")
     if kind == "student" and (size <= 2 or relative):
         raise BadSetting(f"Student's t needs more than 2 degrees of freedom to have a variance, not {given!r}")
-    return Corruption(kind, size, relative)
+    return Corruption(kind, size, relative and kind in ("gaussian", "uniform"))  # the others have the spread in them
 
 
 def drawn(
@@ -151,7 +151,7 @@ class Spread:
     """How a model's word embeddings lie: of the whole table, or of the tokens of some texts. Read when first asked."""
 
     def __init__(self, model: Model, texts: tuple[str, ...] = ()) -> None:
-        self.model, self.table = model, model.net.get_input_embeddings()  # type: ignore[operator]
+        self.texts, self.table = texts, model.net.get_input_embeddings()  # type: ignore[operator]
         every = [i for t in texts for i in model.tokenizer(t, add_special_tokens=False)["input_ids"]]
         if texts and not every:
             raise BadSetting("the texts that the size of the noise is to be read from have no token")

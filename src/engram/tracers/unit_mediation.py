@@ -12,10 +12,10 @@ from ..errors import BadSetting, UnknownName
 from ..facts import Prompt
 from ..models import Model, detours, holding, hooks
 from ..models.batching import Progress
-from ..models.patching import Cell, patched
+from ..models.patching import Cell
 from ..results import Floats
 from ..traces import Control, Mediation
-from .attribution_patching import slopes, smooth
+from .attribution_patching import chained, changes, smooth
 from .base import Asked, Corrupting, corrupted, settings_of
 from .metrics import metric_of
 from .noise import Spread
@@ -130,33 +130,23 @@ def _together(by: UnitMediation, asked: Asked, token: int, sets: Sequence[tuple[
     """What restoring each set of neurons together brings back, [set, sample]."""
     if asked.nothing:
         return np.zeros((len(sets), len(low)))
-    metric = metric_of(by.metric)
     cells = [Cell(token, {by.where: (("ffn", units),)}) for units in sets]
-    parts = [
-        patched(asked.model, own, cells, asked.reader(metric, i), progress=asked.progress).cpu().numpy()
-        for i, own in enumerate(asked.runs)
-    ]
-    return np.asarray(metric.joined(parts) - low)
+    return np.asarray(asked.patched(metric_of(by.metric), cells) - low)
 
 
 def _first_order(by: UnitMediation, asked: Asked, token: int, low: Floats) -> Floats:
     """The neurons' change from corrupted to clean times the gradient there, mean over samples. [neuron]"""
-    metric, parts = metric_of(by.metric), []
-    for i, own in enumerate(asked.runs):
-        slope = slopes(own, "neurons", asked.reader(metric, i))[by.where][:, token]
-        w = own.neurons[by.where][:, token]
-        parts.append(((w[:1] - w[1:]).double() * slope.double()).cpu().numpy())
-    factor = low if by.metric == "probability" else np.ones_like(low)
-    return np.asarray((np.sum(parts, axis=0) * factor[:, None]).mean(0))
+    parts = [changes(asked, i, "neurons", by.metric)[by.where][:, token].cpu().numpy() for i in range(len(asked.runs))]
+    return np.asarray(chained(by.metric, parts, low).mean(0))
 
 
 def _controls(by: UnitMediation, asked: Asked, token: int, scores: Floats, low: Floats) -> tuple[Control, ...]:
     """The best so many together, and as many random ones of the same layer."""
     order, luck = np.argsort(-scores, kind="stable"), np.random.default_rng(by.luck)
-    found = []
-    for k in (k for k in by.best if k <= len(scores)):
-        sets = [tuple(sorted(order[:k].tolist()))]
-        sets += [tuple(sorted(luck.choice(len(scores), k, replace=False).tolist())) for _ in range(by.draws)]
-        effects = _together(by, asked, token, sets, low).mean(-1)
-        found.append(Control(k, float(effects[0]), effects[1:]))
-    return tuple(found)
+    sizes = [k for k in by.best if k <= len(scores)]
+    sets = []
+    for k in sizes:
+        sets += [order[:k], *(luck.choice(len(scores), k, replace=False) for _ in range(by.draws))]
+    found = _together(by, asked, token, [tuple(sorted(x.tolist())) for x in sets], low).mean(-1)
+    each = found.reshape(len(sizes), 1 + by.draws)
+    return tuple(Control(k, float(own[0]), own[1:]) for k, own in zip(sizes, each, strict=True))
