@@ -22,9 +22,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import engram as eg
+from engram import files
 from engram.cli._app import application
 from engram.errors import BadData, EngramError
-from engram.store import RunFolder, files, verify
+from engram.store import RunFolder, verify
 from test_runs import FACTS, PLAIN, SHARDS, checkpoint, leases, model, shards, undisturbed
 
 __all__ = ["checkpoint", "model", "undisturbed"]  # fixtures
