@@ -19,9 +19,10 @@ from engram import Edit, Fact, NeuronSet, Relation
 from engram.errors import BadData, BadSetting, BrokenCheckpoint, UnsupportedModel
 from engram.models import folders
 from engram.models.adapters import CONFIG, EDIT, WEIGHTS, export
-from engram.models.editing import low_rank, planned
+from engram.models.editing import low_rank, planned, slots_of
 from engram.models.family import families
 from engram.models.loading import auto_class
+from engram.models.merging import stacked
 from engram.testing import tiny
 
 torch.set_num_threads(1)  # tiny networks: threads cost more than they save
@@ -50,7 +51,7 @@ for name, case in json.loads(sys.argv[1]).items():
             return net.eval()(input_ids=ids).logits
 
     def fresh():
-        return auto.from_pretrained(case["base"])
+        return auto.from_pretrained(case["base"], dtype=getattr(torch, case["dtype"]))  # as planned
 
     out[f"{name} base"] = said(fresh())
     for edit, folder in case["edits"].items():
@@ -63,11 +64,19 @@ for name, case in json.loads(sys.argv[1]).items():
         own.load_adapter(folder)
         out[f"{name} {edit} load_adapter"] = said(own)
         out[f"{name} {edit} from_pretrained"] = said(auto.from_pretrained(folder))
+    for edit, folder in case["alone"].items():
+        net = peft.PeftModel.from_pretrained(fresh(), folder)
+        out[f"{name} {edit} PeftModel"] = said(net)
+        with net.disable_adapter():
+            out[f"{name} {edit} off"] = said(net)
+    if not case["edits"]:
+        continue
     first, second = case["edits"].values()
     net = peft.PeftModel.from_pretrained(fresh(), first, adapter_name="first")
     net.load_adapter(second, adapter_name="second")
     net.base_model.set_adapter(["first", "second"])
     out[f"{name} both"] = said(net)
+assert sys.modules["engram"] is None
 save_file(out, sys.argv[2])
 """
 
@@ -85,9 +94,24 @@ def erasure(model):
     return eg.rewrite(model, IRELAND.becoming(None), by=eg.Erasure(NEURONS))
 
 
+def rome(model, answer="Paris"):
+    prompt = eg.Prompt("The capital of Ireland is [Y]", "Dublin")
+    by = eg.ROME(layer=1, covariance=None, contexts=(), token="asked")
+    return eg.rewrite(model, IRELAND.becoming(answer), by=by, prompt=prompt)
+
+
+def five(model):
+    """Value slots, one rank, an answer of several tokens, and both together."""
+    return {
+        "surgery": surgery(model), "erasure": erasure(model), "ROME": rome(model),
+        "ROME of several tokens": rome(model, "New Paris"), "stacked": stacked(surgery(model), by_hand(model)),
+    }  # fmt: skip
+
+
 def by_hand(model, layer=2, rank=2):
+    neurons, hidden = slots_of(model, layer).shape
     draw = torch.Generator().manual_seed(1)
-    keys, values = torch.randn(rank, model.widths[layer], generator=draw), torch.randn(rank, 16, generator=draw)
+    keys, values = torch.randn(rank, neurons, generator=draw), torch.randn(rank, hidden, generator=draw)
     change = low_rank(model, layer, keys, values / 10)
     return planned("by hand", IRELAND.becoming("Paris"), [change], model, {"rank": rank})
 
@@ -108,6 +132,19 @@ def same(a, b):
 # -- without engram
 
 
+def kept_and_held(home, kind, model, ids, here, edits, alone):
+    """Saves the edits, notes what the model says with each of them held, and tells what is to be loaded elsewhere."""
+    here[f"{kind} base"] = logits(model, ids)
+    for name, edit in {**edits, **alone}.items():
+        edit.save(home / f"{kind} {name}")
+        with eg.holding(edit, model):
+            here[f"{kind} {name}"] = logits(model, ids)
+    where = [{name: str(home / f"{kind} {name}") for name in some} for some in (edits, alone)]
+    base, dtype = model.net.name_or_path, str(model.dtype).removeprefix("torch.")
+    auto = auto_class(model.family.asks)
+    return {"auto": auto, "base": base, "dtype": dtype, "ids": ids, "edits": where[0], "alone": where[1]}
+
+
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory):
     """What PEFT and transformers say of the adapters in a process of their own, and what engram says."""
@@ -120,16 +157,13 @@ def elsewhere(tmp_path_factory):
         model = eg.load(str(home / kind))
         ids = [[7, 12, 9, 15, 11], [9, 20, 8, 7, 10]]
         edits = {"surgery": surgery(model), "by hand": by_hand(model)}
-        folders = {name: str(home / f"{kind} {name}") for name in edits}
-        here[f"{kind} base"] = logits(model, ids)
-        for name, edit in edits.items():
-            edit.save(folders[name])
-            with eg.holding(edit, model):
-                here[f"{kind} {name}"] = logits(model, ids)
         with eg.holding(tuple(edits.values()), model):
             here[f"{kind} both"] = logits(model, ids)
-        auto = auto_class(model.family.asks)
-        cases[kind] = {"auto": auto, "base": str(home / kind), "ids": ids, "edits": folders}
+        alone = {name: edit for name, edit in five(model).items() if name not in edits}
+        cases[kind] = kept_and_held(home, kind, model, ids, here, edits, alone)
+    for name in ("engram:causal", "engram:masked"):
+        kind, model = name.partition(":")[2], eg.load(name, dtype="float64")  # wide enough to blur 1e-6 in float32
+        cases[kind] = kept_and_held(home, kind, model, ids, here, {}, five(model))
     done = subprocess.run(
         [sys.executable, "-I", "-c", ELSEWHERE, json.dumps(cases), str(home / "said")],
         capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}, check=False,
@@ -156,6 +190,16 @@ def test_switched_off_the_model_is_itself_to_the_last_bit(elsewhere, kind):
     assert torch.equal(there[f"{kind} base"], here[f"{kind} base"])
     for edit in ("surgery", "by hand"):
         assert torch.equal(there[f"{kind} {edit} off"], there[f"{kind} base"])
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "causal", "masked"])
+@pytest.mark.parametrize("edit", ["surgery", "erasure", "ROME", "ROME of several tokens", "stacked"])
+def test_five_edits_of_every_kind_load_without_engram_in_one_process(elsewhere, kind, edit):
+    here, there = elsewhere
+    held, base = here[f"{kind} {edit}"], here[f"{kind} base"]
+    assert (there[f"{kind} {edit} PeftModel"] - held).abs().max() <= 1e-6 * held.abs().max()
+    assert (held - base).abs().max() > 1e-3 * base.abs().max()
+    assert torch.equal(there[f"{kind} {edit} off"], base)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -15,9 +15,10 @@ import pytest
 HOME = Path(__file__).resolve().parent.parent / "src" / "engram"
 
 FLOORS = (  # those of floor 0 may import each other, those of one higher floor may not
-    ("edits", "errors", "facts", "files", "neurons", "presets", "registry", "results", "texts", "traces"),
+    ("cases", "edits", "errors", "facts", "files", "neurons", "presets", "registry", "results", "texts", "traces"),
     ("data", "metrics", "models", "selectors", "store"),
-    ("editors", "interventions", "locators", "tracers"),
+    ("interventions", "locators", "tracers"),
+    ("editors",),
     ("experiments",),
     ("recipes", "report", "runs"),
     ("bench", "cli", "testing"),
@@ -28,6 +29,7 @@ DOORS = {  # the command `engram bench` has to go somewhere, and so has what an 
     ("edits", "models"),
 }
 FREE_OF_TORCH = (
+    "cases",
     "edits",
     "errors",
     "facts",

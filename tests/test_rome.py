@@ -216,6 +216,51 @@ def test_what_cannot_reach_the_answer_is_refused(gpt2):
     assert planned(gpt2, layer=2, prompt=last).settings["residual"] < 1e-5
 
 
+def test_the_key_is_looked_up_where_it_is_asked(model):
+    """Where the answer is told the key is mapped to the value too, and there no layer is too late."""
+    for layer in (1, 2):
+        edit = planned(model, token="asked", layer=layer, covariance=spread(model, layer))
+        assert edit.settings["residual"] < 1e-5
+        assert edit.settings["token"] == "asked"
+        assert edit.settings["probability"]["after"] > edit.settings["probability"]["before"]
+    (row, *_) = model.rows(PROMPT)
+    for nth, found in enumerate(lookups(model, PROMPT, "Ireland", (), "asked")):
+        assert (found.at, found.nth) == (row.at, nth)
+    (about, *_) = model.rows(eg.Prompt("Ireland is a [Y]", "man"))
+    assert (whole(model, "Ireland", "asked").at, whole(model, "Ireland", "asked").row) == (about.at, about)
+    assert whole(model, "Ireland").at == whole(model, "Ireland", 0).at < about.at
+
+
+def test_a_token_is_the_same_one_behind_an_opening(model):
+    prompt, subject = eg.Prompt("In time the city of Ireland is [Y]", "Dublin"), "city of Ireland"
+    tokens = model.tokenizer.convert_ids_to_tokens
+    asked = {t: lookups(model, prompt, subject, OPENINGS, t) for t in ("subject", "subject_first", "asked")}
+    said = {t: {tokens(x.row.ids[x.at])[-4:].strip("Ġ▁") for x in found if x.nth == 0} for t, found in asked.items()}
+    assert (said["subject"], said["subject_first"]) == ({"land"}, {"city"})
+    assert len(said["asked"]) == 1
+    for token, found in asked.items():
+        assert lookups(model, prompt, subject, OPENINGS, found[0].at) == found, token
+    if model.rows(prompt)[0].ids[0] in model.tokenizer.all_special_ids:  # what a text begins with stays its beginning
+        assert {x.at for x in lookups(model, prompt, subject, OPENINGS, 0)} == {0}
+
+
+def test_a_number_for_a_name_is_the_same_edit(gpt2):
+    at = lookups(gpt2, PROMPT, "Ireland", ())[0].at
+    one, other = planned(gpt2), planned(gpt2, token=at)
+    assert one.patches == other.patches
+    assert other.settings["token"] == at
+    assert planned(gpt2, token=0).patches != one.patches
+
+
+def test_of_two_stacks_the_decoder_is_looked_up_where_it_tells():
+    model = eg.load(*tiny("t5"))
+    top = len(model.layers) - 1
+    with pytest.raises(BadSetting, match="does not read the subject"):
+        planned(model, layer=top, contexts=())
+    assert planned(model, layer=top, contexts=(), token="asked").settings["residual"] < 1e-5
+    assert planned(model, layer=0, contexts=()).settings["residual"] < 1e-5
+
+
 def test_a_planted_fact_is_rewritten():
     model, neuron, prompt = told_at_the_subjects_place()
     wish = eg.Fact("Ireland", "capital", "Dublin").becoming("Paris")
@@ -255,6 +300,14 @@ def test_bad_wishes_and_settings(gpt2):
         planned(gpt2, covariance=-np.eye(24))
     with pytest.raises(BadSetting, match="not both"):
         planned(gpt2, contexts=("A city", (4, 2)))
+    with pytest.raises(UnknownName, match="subject_first"):
+        eg.ROME(layer=0, covariance=None, token="subject_frist")
+    with pytest.raises(BadSetting, match="from 0 up, not -1"):
+        eg.ROME(layer=0, covariance=None, token=-1)
+    with pytest.raises(BadSetting, match="token is 99"):
+        planned(gpt2, token=99)
+    with pytest.raises(BadSetting, match="takes one sentence, not 2"):
+        eg.rewrite(gpt2, WISH, by=eg.ROME(layer=1, covariance=None), prompt=(PROMPT, PROMPT))
     with pytest.raises(TypeError):
         eg.ROME(layer=0)  # the covariance has to be chosen
     with pytest.raises(BadSetting, match="at least 1 step"):

@@ -12,13 +12,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import data, errors, experiments, testing
-    from .editors import ROME, Erasure, KnowledgeSurgery, rewrite
+    from .cases import Case, CaseSet
+    from .editors import MEMIT, ROME, AlphaEdit, CausalNeuron, Erasure, FineTuning, KnowledgeSurgery, rewrite
     from .edits import Edit
+    from .experiments import judge, suggest_layer
     from .facts import Fact, FactSet, Prompt, Relation, Rewrite
-    from .interventions import Fixed, Noised, Scaled, amplified, fixed, noised, suppressed
+    from .interventions import Fixed, Noised, Scaled, Steered, amplified, fixed, noised, suppressed
     from .locators import Ablation, Activation, GradientTimesActivation, IntegratedGradients, locate
     from .metrics import by_relation, compare
-    from .models import Model, Moments, ask, holding, load, second_moments
+    from .models import Model, Moments, apply, ask, holding, load, second_moments, stacked
     from .neurons import Neuron, NeuronSet
     from .results import Answer, Attribution, Report, Score
     from .runs import run
@@ -28,13 +30,24 @@ if TYPE_CHECKING:
     from .traces import Mediation, Trace
 
 _HOME = {
-    "editors": ("ROME", "Erasure", "KnowledgeSurgery", "rewrite"),
+    "cases": ("Case", "CaseSet"),
+    "editors": (
+        "MEMIT",
+        "ROME",
+        "AlphaEdit",
+        "CausalNeuron",
+        "Erasure",
+        "FineTuning",
+        "KnowledgeSurgery",
+        "rewrite",
+    ),
     "edits": ("Edit",),
+    "experiments": ("judge", "suggest_layer"),
     "facts": ("Fact", "FactSet", "Prompt", "Relation", "Rewrite"),
-    "interventions": ("Fixed", "Noised", "Scaled", "amplified", "fixed", "noised", "suppressed"),
+    "interventions": ("Fixed", "Noised", "Scaled", "Steered", "amplified", "fixed", "noised", "suppressed"),
     "locators": ("Ablation", "Activation", "GradientTimesActivation", "IntegratedGradients", "locate"),
     "metrics": ("by_relation", "compare"),
-    "models": ("Model", "Moments", "ask", "holding", "load", "second_moments"),
+    "models": ("Model", "Moments", "apply", "ask", "holding", "load", "second_moments", "stacked"),
     "neurons": ("Neuron", "NeuronSet"),
     "results": ("Answer", "Attribution", "Report", "Score"),
     "runs": ("run",),

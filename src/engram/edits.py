@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,11 @@ from .facts import Relation, Rewrite
 from .neurons import Neuron, NeuronSet
 from .results import Floats
 
+if TYPE_CHECKING:
+    from .models import Model
+
 Wish = Rewrite | Relation | tuple[Rewrite, ...]  # a fact with another answer (or several), or a relation to be erased
+Wishes = Wish | tuple[Rewrite | Relation, ...]  # what edits that were put together were to achieve
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +166,7 @@ class Edit:
     """
 
     method: str
-    wish: Wish
+    wish: Wishes
     patches: tuple[Patch, ...]
     model: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -203,6 +207,55 @@ class Edit:
 
         return load(folder)
 
+    def scaled(self, by: float) -> Edit:
+        """The same change `by` times as large: 0 is none at all, 1 the edit itself, −1 goes the other way.
+
+        A slot becomes before + by · (after − before), rounded to what it is kept in. `settings` say `scaled`, and have
+        the settings and the audit of the edit as it was planned under `of`. Raises BadSetting, and EditConflict where
+        one of its changes was made from what another of them leaves.
+
+        >>> import engram as eg
+        >>> wish = eg.Fact("Hamlet", "author", "Shakespeare").becoming(None)
+        >>> edit = eg.rewrite(eg.load(), wish, by=eg.Erasure(eg.NeuronSet.parse("L0.1")))
+        >>> half = edit.scaled(0.5)
+        >>> bool((half.patches[0].after == edit.patches[0].before / 2).all()), half.settings["scaled"]
+        (True, 0.5)
+        """
+        from .models.merging import scaled  # heavy: torch, which knows bfloat16
+
+        return scaled(self, by)
+
+    def export(self, folder: str | Path, model: Model | str | Path | None = None) -> None:
+        """Write a whole checkpoint with this change in its weights, and the tokenizer, into a new folder.
+
+        `model` is what it was planned on, or where that lies; None: where the edit says it lies. The model itself stays
+        as it is. What transformers loads from there is bit for bit the model with the edit held. The folder is whole or
+        not there. Raises BadSetting, OtherWeights, BadData, UnsupportedModel, and what `load` raises.
+
+        >>> import engram as eg, tempfile
+        >>> wish = eg.Fact("Hamlet", "author", "Shakespeare").becoming(None)
+        >>> edit = eg.rewrite(eg.load(), wish, by=eg.Erasure(eg.NeuronSet.parse("L0.1 L1.2")))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     edit.export(f"{folder}/without")
+        ...     eg.load(f"{folder}/without").family.name
+        'bert'
+        """
+        from .models.adapters import exported  # heavy: torch
+
+        exported(self, folder, model)
+
+    def push_to_hub(self, repo_id: str, *, base_model: str | None = None, **how: Any) -> str:
+        """Put the adapter, `edit.json` and a model card into a repository of the Hugging Face hub; says where it is.
+
+        `base_model` is the hub id of the model that it is for; left out, it is what the edit knows, but for a path of
+        this machine. `private` and `token` are for creating the repository, the rest of `how` (`revision`,
+        `commit_message`, `create_pr` …) goes to `huggingface_hub.upload_folder`. Raises as `save`, BadSetting for a
+        name that no repository can have, and BadData where the hub cannot be reached or refuses.
+        """
+        from .models.hub import push  # heavy: torch
+
+        return push(self, repo_id, base_model=base_model, **how)
+
     def __str__(self) -> str:
         whole = [f"rank {p.rank} in layer {p.layer}" for p in self.patches if isinstance(p, LowRank)]
         return (
@@ -210,7 +263,7 @@ class Edit:
         )
 
 
-def said(wish: Wish) -> str:
+def said(wish: Wishes) -> str:
     """The wish in a few words.
 
     >>> from engram.facts import Fact

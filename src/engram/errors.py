@@ -19,6 +19,7 @@
   x BelowFloor             (scores below the stored floor were asked for)
   x OtherRun               (a folder holds a run that differs from the one asked for: says in what)
   x OtherWeights           (an edit is to be held on weights that it was not made from)
+    + EditConflict         (two edits want the same place, and one does not know of the other)
 
 `except EngramError` catches what engram raises on purpose, and nothing else. Anything else is a bug in engram
 (or in what lies below it), and worth a report.
@@ -133,3 +134,7 @@ class OtherRun(EngramError, ValueError):
 
 class OtherWeights(EngramError, ValueError):
     """An edit is to be held on weights that it was not made from; undoing it would leave the wrong ones behind."""
+
+
+class EditConflict(OtherWeights):
+    """Two edits change the same place, and neither was planned with the other in mind."""

@@ -1,4 +1,4 @@
-"""`engram ask`: does the model know it, and what becomes of that without some of its neurons?"""
+"""`engram ask`: does the model know it, and what becomes of that without some of its neurons, or with an edit?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -19,6 +20,7 @@ from ._question import Question
 from ._show import NUMBER, TEXT, WORD, number
 
 if TYPE_CHECKING:
+    from ..edits import Edit
     from ..interventions import Intervention
     from ..interventions.base import Place
     from ..results import Answer
@@ -67,40 +69,60 @@ def ask(
     *,
     question: Question,
     change: Change,
+    under: Annotated[
+        list[Path] | None, Option(help="A saved edit that is held; several in their order. [model: the edit's own]")
+    ] = None,
     top: Annotated[int, Option(min=1, help="How many of the model's own words are shown.")] = 5,
     as_json: Json = False,
     options: ModelOptions,
 ) -> None:
     """What does the model say, and how likely is the answer?
 
-    Without --answer, the answer in question is the model's own first word. With --suppress or --amplify, before and
-    after are shown side by side. A fact of a data set is asked in all its templates.
+    Without --answer, the answer in question is the model's own first word. With --suppress, --amplify or --under,
+    before and after are shown side by side. A fact of a data set is asked in all its templates.
 
     \b
     engram ask "The capital of Ireland is [Y]." --answer Dublin
     engram ask gpt2 "The capital of Ireland is [Y]" --answer Dublin --against Cork
     engram ask --data shipped --relation capital --subject Ireland
+    engram ask "The capital of Ireland is [Y]." --under edits/cork
     """
     name, _ = question.named(), change.neurons
-    model = options.load(name)
+    edits = _edits(under or [])
+    model = options.load(name or (own_model(edits[0]) if edits and options.model is None else None))
     from .. import models
 
-    under = change.conditions()
+    held = [*edits, *change.conditions()]
     asked = list(question.prompts(model))
     prompts = asked + ([p.asking_for(question.against) for p in asked] if question.against else [])
     with _show.progress("asking") as bar:
         before = models.ask(model, prompts, top=top, progress=bar)
-        after = models.ask(model, prompts, under=under, top=top, progress=bar) if under else [None] * len(prompts)
+        after = models.ask(model, prompts, under=held, top=top, progress=bar) if held else [None] * len(prompts)
     pairs: list[Pair] = list(zip(before, after, strict=True))
     if as_json:
         _show.document(
             "ask", model=_show.about(model), settings={"masks": model.masks, "top": top}, units=UNITS,
-            intervention=change.plain() if under else None, answers=[_plain(p) for p in pairs],
+            intervention=change.plain() if len(held) > len(edits) else None,
+            under=[{"folder": str(f), "edit": str(e)} for f, e in zip(under or [], edits, strict=True)],
+            answers=[_plain(p) for p in pairs],
         )  # fmt: skip
-    elif question.data is None:
-        _one(pairs, model.name)
-    else:
-        _fact(pairs, len(asked), model.name)
+        return
+    sentence(pairs, model.name) if question.data is None else in_templates(pairs, len(asked), model.name)
+    if edits:
+        _show.line()
+        _show.entries((f"under {folder}", str(e)) for folder, e in zip(under or [], edits, strict=True))
+
+
+def _edits(folders: Sequence[Path]) -> list[Edit]:
+    from ..edits import Edit
+
+    return [Edit.load(folder) for folder in folders]
+
+
+def own_model(edit: Edit) -> str | None:
+    """What the model that an edit was planned on is called, or where it lay."""
+    shipped = edit.model.startswith("engram:")
+    return edit.model if shipped or edit.network is None else edit.network.source
 
 
 def _plain(pair: Pair) -> dict[str, Any]:
@@ -111,7 +133,7 @@ def _plain(pair: Pair) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _one(pairs: Sequence[Pair], model: str) -> None:
+def sentence(pairs: Sequence[Pair], model: str) -> None:
     """A sentence: the answer (and the wrong one), then the model's own words."""
     first, changed = pairs[0]
     _show.line(first.prompt.text)
@@ -128,7 +150,7 @@ def _one(pairs: Sequence[Pair], model: str) -> None:
     _show.table(columns, [(b[0] or a[0], *b[1:], *a[1:]) for b, a in both])
 
 
-def _fact(pairs: Sequence[Pair], templates: int, model: str) -> None:
+def in_templates(pairs: Sequence[Pair], templates: int, model: str) -> None:
     """A fact in its templates, and below them the means."""
     first, changed = pairs[0]
     _show.line(f"{first.prompt.fact} in {templates} templates, asked of {model}")

@@ -1,4 +1,4 @@
-"""`engram data`: which facts are there?"""
+"""`engram data`: which facts are there, and what can edits of them be judged by?"""
 
 from __future__ import annotations
 
@@ -6,20 +6,40 @@ from typing import Annotated, Any
 
 import typer
 from typer import Argument
+from typer.core import TyperGroup
 
+from ..cases import CaseSet
 from ..facts import FactSet, Prompt
-from . import _show
-from ._options import Json
+from . import _cases, _show
+from ._options import Json, spread
 from ._show import NUMBER, TEXT, WORD
+
+HELP = "-h", "--help"
+
+
+class Sets(TyperGroup):
+    """`engram data shipped` shows a data set, unless the word is a command's; such a set is shown by `data show`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `show` before what names no command."""
+        if not args or args[0] not in (*self.commands, *HELP):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("data")(data)
+    sets = typer.Typer(
+        cls=Sets, help="Which data sets are there, and what is in one? `engram data NAME_OR_PATH` is short for `engram "
+        "data show NAME_OR_PATH`.", subcommand_metavar="[NAME_OR_PATH | COMMAND ...]",
+    )  # fmt: skip
+    sets.command("show")(data)
+    sets.command("counterfact-from")(spread(_cases.counterfact_from))
+    app.add_typer(sets, name="data")
 
 
 def data(
-    name_or_path: Annotated[str | None, Argument(help="A data set, by its name or its folder.")] = None,
+    name_or_path: Annotated[str | None, Argument(help="A data set, by its name, its folder or its file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Which data sets are there, and what is in one?
@@ -60,10 +80,14 @@ def _relations(facts: FactSet) -> None:
     if facts.own:
         meant.append(("own", "how many of the facts are asked in sentences of their own, not in the templates"))
     _show.entries(meant)
+    if isinstance(facts, CaseSet):
+        _show.line()
+        _cases.lines(facts)
 
 
 def _document(facts: FactSet) -> None:
-    _show.document("data", name=facts.name, source=facts.source, facts=len(facts), relations=_plain(facts))
+    judged = _cases.plain(facts) if isinstance(facts, CaseSet) else {}
+    _show.document("data", name=facts.name, source=facts.source, facts=len(facts), relations=_plain(facts), **judged)
 
 
 def _plain(facts: FactSet) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
-from . import _run_tracing
+from . import _run_editing, _run_tracing
 from ._drawn import Drawing, Source
 from ._finding import Finding
 from ._options import Json, ModelOptions, spread
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     )
     for command in (
         attribution, neurons, suppression, activation_by_prompt, trigger_prompts, updating, erasing,
-        _run_tracing.tracing, _run_tracing.agreement,
+        _run_tracing.tracing, _run_tracing.agreement, _run_editing.editing, _run_editing.in_turn,
     ):  # fmt: skip
         experiments.command(command.__name__)(spread(command))
     app.add_typer(experiments, name="run")

@@ -1,7 +1,7 @@
 """Data sets: files become a FactSet. `data.pararel("path/to/its/folder")`, `data.shipped()`; one file in `sets` each.
 
 Every data set that is registered, a plug-in's too, can be read by a function of its name here. `data.texts` reads texts
-about the facts of one.
+about the facts of one, `data.cases` what edits of them are judged by.
 """
 
 from __future__ import annotations
@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING
 
 from ..facts import FactSet
 from .base import DataSet, Entry, catalogue, data_sets, read, verb
+from .case_form import save_cases
+from .cases import CaseData, cases
+from .counterfactual import case_of, counterfact_from
 from .texts import texts
 
 if TYPE_CHECKING:
     shipped: Callable[..., FactSet]  # else a type checker takes the folder of that name for a module
 
-__all__ = ["DataSet", "Entry", "catalogue", "data_sets", "read", "texts"]
+__all__ = [
+    "CaseData", "DataSet", "Entry", "case_of", "cases", "catalogue", "counterfact_from", "data_sets", "read",
+    "save_cases", "texts",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Callable[..., FactSet]:

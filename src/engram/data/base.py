@@ -91,16 +91,26 @@ def read(name_or_path: str | Path, **settings: Any) -> FactSet:
     Traceback (most recent call last):
     engram.errors.UnknownName: There is no data set called 'parrarel'. Did you mean pararel, mpararel? ...
     """
+    return data_set(name_or_path, settings).read()
+
+
+def data_set(
+    name_or_path: str | Path, settings: dict[str, Any], first: Callable[[type[DataSet]], bool] = lambda _: False
+) -> DataSet:
+    """The data set of this name, or the one laid out like this folder, still unread. Raises as `read`.
+
+    Where several layouts fit, a data set of which `first` is true goes before others.
+    """
     name = str(name_or_path)
     if name in data_sets.names():
-        return _with(data_sets[name], settings).read()
+        return _with(data_sets[name], settings)
     path = Path(name).expanduser()
     if not path.exists():
         raise UnknownName("data set", name, data_sets.names(), hint="Nor is there a file or folder of that name.")
     classes = [data_sets[known] for known in data_sets.names()]
-    for cls in classes:
+    for cls in sorted(classes, key=lambda cls: not first(cls)):
         if cls.fits(path):
-            return _with(cls, {"path": path, **settings}).read()
+            return _with(cls, {"path": path, **settings})
     layouts = "; ".join(f"{cls.__name__}: {cls.layout}" for cls in classes)
     raise BadData(path, None, f"no data set is laid out like this. There are {layouts}")
 

@@ -29,11 +29,20 @@ class Editor(ABC):
         """The edit that this wish asks for, made from the model's weights as they are. Changes nothing."""
 
 
-def rewrite(model: Model, wish: Wish, *, by: Editor, prompt: Prompt | None = None) -> Edit:
+class Together(Editor):
+    """An editor that fulfils many wishes by one edit: `plan` takes a sentence for each."""
+
+    @abstractmethod
+    def plan(self, model: Model, wish: Wish, prompt: Prompt | tuple[Prompt, ...] | None = None) -> Edit:
+        """The edit that these wishes ask for, made from the model's weights as they are. Changes nothing."""
+
+
+def rewrite(model: Model, wish: Wish, *, by: Editor, prompt: Prompt | tuple[Prompt, ...] | None = None) -> Edit:
     """Which change of the weights does this editor plan for this wish? Nothing in the model changes.
 
     The edit is a value: ask under it (`eg.ask(…, under=edit)`), hold it (`eg.holding`), keep it. `prompt` is a sentence
-    of the fact, in which the answers are written; where none is given they follow the subject. Raises EngramError.
+    of the fact, in which the answers are written; where none is given they follow the subject. An editor of several
+    wishes (MEMIT, AlphaEdit) takes as many sentences. Raises EngramError.
 
     >>> import engram as eg
     >>> model, prompt = eg.load("engram:causal"), eg.Prompt("The author of Hamlet is [Y].", "Shakespeare")
@@ -44,6 +53,10 @@ def rewrite(model: Model, wish: Wish, *, by: Editor, prompt: Prompt | None = Non
     >>> eg.ask(model, prompt, under=edit)[0].top[0][0], eg.ask(model, prompt)[0].top[0][0]
     ('Dante', 'Shakespeare')
     """
+    if prompt is None or isinstance(prompt, Prompt):
+        return by.plan(model, wish, prompt)
+    if not isinstance(by, Together):
+        raise BadSetting(f"{by.name} takes one sentence, not {len(prompt)}; MEMIT and AlphaEdit take one for each fact")
     return by.plan(model, wish, prompt)
 
 

@@ -14,6 +14,19 @@ from ..models.questions import Batch, Row
 TOP = 5  # the next token is one of so many
 BEGINNINGS = ("The", "Therefore", "Because", "I", "You")  # for tokenizers that do not begin a text by themselves
 Lengths = Sequence[tuple[int, int]]  # (tokens, how many)
+Contexts = tuple[tuple[int, int], ...] | tuple[str, ...]
+
+
+def openings(model: Model, contexts: Contexts, seed: int) -> tuple[str, ...]:
+    """The texts themselves, or texts of these (tokens, how many) that the model writes; a masked model writes none.
+
+    Raises BadSetting.
+    """
+    texts = tuple(x for x in contexts if isinstance(x, str))
+    lengths = tuple(x for x in contexts if not isinstance(x, str))
+    if texts and lengths:
+        raise BadSetting("contexts are texts or (tokens, how many), not both")
+    return texts or (sampled(model, lengths, seed) if lengths and model.blank_last else ())
 
 
 def sampled(model: Model, lengths: Lengths, seed: int) -> tuple[str, ...]:

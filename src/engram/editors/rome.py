@@ -15,10 +15,10 @@ from ..errors import BadSetting, UnknownName
 from ..facts import Prompt
 from ..models import Model, ask, holding
 from ..models.editing import low_rank, planned, slots_of
-from ..models.moments import Moments
 from .base import Editor, editors, question
-from .contexts import sampled
-from .lookup import Lookup, keys_and_values, lookups, whole
+from .contexts import Contexts, openings
+from .covariance import source, usable
+from .lookup import Lookup, Token, keys_and_values, known, lookups, whole
 from .wanted import Search, Wanted, wanted
 
 PRESETS = ("r-rome", "rome", "p-rome")
@@ -36,6 +36,12 @@ class ROME(Editor):
     matrix [neuron, neuron], and has to be chosen: None is the identity, which disturbs other keys more. `ridge` is
     added to its diagonal, as part of its mean.
 
+    `token` is where the key is looked up: the last token of the subject ("subject", as published) or its first
+    ("subject_first"), the position at which the answer is told ("asked"), or the token with this number in the prompt.
+    In a small model the last token fetches an answer in the first layer, and a change at the subject behind it comes
+    too late: there take "asked". The keys of all facts are much alike there, so others change with it, unless the
+    covariance is that of such keys.
+
     Presets: "r-rome" (the default; Gupta et al. 2024): k and v are means over all openings. "rome": as first published,
     u from the mean key, k and v of the sentence alone; where the two keys differ much the edit explodes. "p-rome": the
     sentence alone throughout. A masked model can be edited too, which nobody has published: `Edit.settings` says so.
@@ -50,26 +56,28 @@ class ROME(Editor):
     layer: int
     covariance: Any = field(repr=False, hash=False, compare=False)
     preset: str = "r-rome"
-    contexts: tuple[tuple[int, int], ...] | tuple[str, ...] = LENGTHS
+    contexts: Contexts = LENGTHS
     search: Search = field(default_factory=Search)
     ridge: float = 1e-3
     seed: int = 0
+    token: Token = "subject"
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise UnknownName("preset of ROME", str(self.preset), PRESETS)
         if self.layer < 0 or self.seed < 0 or not self.ridge >= 0:
             raise BadSetting(f"layer, seed and ridge are not negative: {self.layer}, {self.seed}, {self.ridge}")
+        known(self.token)
 
     def plan(self, model: Model, wish: Wish, prompt: Prompt | None = None) -> Edit:
         new, where = question(self, wish, prompt)
         asked, subject = where.asking_for(str(new.answer)), new.fact.subject
         slots_of(model, self.layer)  # is there such a layer, and can it be edited?
-        openings = self._openings(model)
-        found = lookups(model, asked, subject, openings)
-        value = wanted(model, self.layer, found, whole(model, subject), self.search)
+        texts = openings(model, self.contexts, self.seed)
+        found = lookups(model, asked, subject, texts, self.token, self.layer)
+        value = wanted(model, self.layer, found, whole(model, subject, self.token, self.layer), self.search)
         k_mean, k, v = self._keys(model, found)
-        u = self._direction(k_mean)
+        u = self._direction(model, k_mean)
         reach = float(k @ u)
         if not np.isfinite(reach) or reach == 0:
             raise BadSetting(
@@ -77,16 +85,9 @@ class ROME(Editor):
             )
         target = value.written + value.change
         change = low_rank(model, self.layer, u[None], ((target - v) / reach)[None])
-        settings = self._settings(model, openings)
+        settings = self._settings(model, texts)
         edit = planned(self.name, wish, (change,), model, settings)
-        return replace(edit, settings={**settings, **_audit(model, edit, asked, k, target, value)})
-
-    def _openings(self, model: Model) -> tuple[str, ...]:
-        texts = tuple(x for x in self.contexts if isinstance(x, str))
-        lengths = tuple(x for x in self.contexts if not isinstance(x, str))
-        if texts and lengths:
-            raise BadSetting("contexts are texts or (tokens, how many), not both")
-        return texts or (sampled(model, lengths, self.seed) if lengths and model.blank_last else ())
+        return replace(edit, settings={**edit.settings, **_audit(model, edit, asked, k, target, value)})
 
     def _keys(self, model: Model, found: Sequence[Lookup]) -> tuple[Tensor, Tensor, Tensor]:
         """The key that gives the direction, and the key and value that are rewritten."""
@@ -96,32 +97,23 @@ class ROME(Editor):
             return mean[0], *own
         return (own[0], *own) if self.preset == "p-rome" else (mean[0], *mean)
 
-    def _direction(self, key: Tensor) -> Tensor:
+    def _direction(self, model: Model, key: Tensor) -> Tensor:
         """C⁻¹k, of length 1."""
-        if self.covariance is None:
+        c = usable(model, self.layer, self.covariance)
+        if c is None:
             plain: Tensor = key / key.norm()
             return plain
-        c = self.covariance if isinstance(self.covariance, Moments) else _given(self.layer, self.covariance)
-        if (c.layer, c.neurons) != (self.layer, len(key)):
-            raise BadSetting(
-                f"layer {self.layer} has {len(key)} neurons, and the covariance is {c.neurons} × {c.neurons} of layer "
-                f"{c.layer}"
-            )
         u = c.solve(key, ridge=self.ridge)
         unit: Tensor = u / u.norm()
         return unit
 
-    def _settings(self, model: Model, openings: tuple[str, ...]) -> dict[str, Any]:
-        made = "none: the identity" if self.covariance is None else getattr(self.covariance, "source", "given")
-        own = {"layer": self.layer, "preset": self.preset, "search": asdict(self.search), "ridge": self.ridge}
+    def _settings(self, model: Model, texts: tuple[str, ...]) -> dict[str, Any]:
         more = {} if model.blank_last else {"experimental": "ROME was published for causal models"}
-        return {**own, "seed": self.seed, "covariance": made, "contexts": list(openings), **more}
-
-
-def _given(layer: int, matrix: Any) -> Moments:
-    """Second moments that somebody has already: of how many keys is not known, and taken to be enough."""
-    found = np.asarray(matrix, float)
-    return Moments(layer, found, max(1, len(np.atleast_1d(found))))
+        return {
+            "layer": self.layer, "token": self.token, "preset": self.preset, "search": asdict(self.search),
+            "ridge": self.ridge, "seed": self.seed, "covariance": source(self.covariance), "contexts": list(texts),
+            **more,
+        }  # fmt: skip
 
 
 def _audit(model: Model, edit: Edit, asked: Prompt, key: Tensor, target: Tensor, value: Wanted) -> Mapping[str, Any]:

@@ -4,5 +4,17 @@ from .base import Intervention, interventions
 from .fixed import Fixed, fixed
 from .noised import Noised, noised
 from .scaled import Scaled, amplified, suppressed
+from .steered import Steered
 
-__all__ = ["Fixed", "Intervention", "Noised", "Scaled", "amplified", "fixed", "interventions", "noised", "suppressed"]
+__all__ = [
+    "Fixed",
+    "Intervention",
+    "Noised",
+    "Scaled",
+    "Steered",
+    "amplified",
+    "fixed",
+    "interventions",
+    "noised",
+    "suppressed",
+]

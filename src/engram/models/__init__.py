@@ -1,10 +1,14 @@
 """The only home of Hugging Face and of hooks."""
 
+from .applying import apply
 from .ask import ask
 from .conditions import holding
 from .editing import slot_of
 from .loading import load
+from .merging import stacked
 from .model import Model, value_slots
 from .moments import Moments, second_moments
 
-__all__ = ["Model", "Moments", "ask", "holding", "load", "second_moments", "slot_of", "value_slots"]
+__all__ = [
+    "Model", "Moments", "apply", "ask", "holding", "load", "second_moments", "slot_of", "stacked", "value_slots",
+]  # fmt: skip

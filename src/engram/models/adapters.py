@@ -21,8 +21,9 @@ from safetensors import numpy as safetensors
 from ..edits import Edit, Network, Patch, Slot
 from ..errors import BadSetting, BrokenCheckpoint, UnsupportedModel
 from .conditions import holding
-from .folders import whole
+from .folders import free, whole
 from .loading import _quiet
+from .loading import load as load_model
 from .model import Model
 from .records import Factors, as_json, from_json
 
@@ -57,6 +58,16 @@ def save(edit: Edit, folder: str | Path) -> None:
         (aside / CONFIG).write_text(_pretty(_config(network, factors)), encoding="utf-8")
         (aside / WEIGHTS).write_bytes(weights)
         (aside / EDIT).write_text(_pretty({**said, "checksum": _checksum(said)}), encoding="utf-8")
+
+
+def free_for_an_edit(folder: str | Path) -> None:
+    """Could an edit be saved there? Raises BadData where something else is there, which would be in the way."""
+    free(folder, (CONFIG, WEIGHTS, EDIT))
+
+
+def free_for_a_checkpoint(folder: str | Path) -> None:
+    """Could a checkpoint be exported there? Raises BadData where anything is there."""
+    free(folder)
 
 
 def load(folder: str | Path) -> Edit:
@@ -108,6 +119,16 @@ def export(model: Model, edit: Edit, folder: str | Path) -> None:
         finally:
             net.config = config
         model.tokenizer.save_pretrained(aside)
+
+
+def exported(edit: Edit, folder: str | Path, model: Model | str | Path | None = None) -> None:
+    """Write the checkpoint of `export`, of a model that is loaded first where it is not given; see `Edit.export`."""
+    if not isinstance(model, Model):
+        where = model if model is not None else edit.network.source if edit.network else None
+        if where is None:
+            raise BadSetting(f"this edit ({edit.method}) does not know where its model lies; name it, model=…")
+        model = load_model(str(where), dtype=edit.patches[0].dtype if edit.patches else "float32")
+    export(model, edit, folder)
 
 
 def _adaptable(edit: Edit) -> Network:

@@ -87,9 +87,9 @@ def in_parts(model: Model, costs: Sequence[int], work: Callable[[Sequence[int]],
         done = end
 
 
-def by_shape(shapes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
+def by_shape(shapes: Sequence[tuple[int, ...]]) -> Iterator[list[int]]:
     """Numbers of equal shape together, in order of first appearance: batches without padding."""
-    groups: dict[tuple[int, int], list[int]] = {}
+    groups: dict[tuple[int, ...], list[int]] = {}
     for i, shape in enumerate(shapes):
         groups.setdefault(shape, []).append(i)
     yield from groups.values()

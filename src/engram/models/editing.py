@@ -7,15 +7,16 @@ to the last bit. Layers that share their weights share their slots: an edit of o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from ..edits import Edit, LowRank, Network, Patch, Place, Slot, Wish
-from ..errors import BadSetting, OtherWeights, UnsupportedModel
+from ..edits import Edit, LowRank, Network, Patch, Place, Slot, Wishes, said
+from ..errors import BadSetting, EditConflict, OtherWeights, UnsupportedModel
 from ..neurons import Neuron, NeuronSet
 from ..results import Floats
 from .conditions import holding
@@ -26,6 +27,9 @@ _PLAIN: dict[torch.dtype, torch.dtype] = {  # what numpy holds a weight's number
     torch.bfloat16: torch.float32, torch.float16: torch.float16, torch.float32: torch.float32,
     torch.float64: torch.float64,
 }  # fmt: skip
+_HALF = ("bfloat16", "float16")
+_HELD: WeakKeyDictionary[nn.Module, list[Edit]] = WeakKeyDictionary()  # now, in their order: what a conflict is with
+_DIFFERS = "not bit for bit what it was made from (other weights, another edit held, or the same edit twice)"
 
 
 def slot_of(model: Model, neuron: Neuron) -> Tensor:
@@ -52,11 +56,18 @@ def patch(model: Model, neuron: Neuron, after: Tensor) -> Slot:
 
 
 def planned(
-    method: str, wish: Wish, patches: Iterable[Patch], model: Model, settings: Mapping[str, Any] | None = None
+    method: str, wish: Wishes, patches: Iterable[Patch], model: Model, settings: Mapping[str, Any] | None = None
 ) -> Edit:
-    """The edit of these patches, which knows the network that they are for. Raises BadSetting for a layer not there."""
+    """The edit of these patches, which knows the network that they are for. Raises BadSetting for a layer not there.
+
+    Where the model keeps its weights in a half type, `settings["rounding"]` says of each layer that is changed as a
+    whole which part of the change rounding loses, ‖stored − planned‖ / ‖planned change‖: the change of a single number
+    may be less than a step of its type.
+    """
     kept = tuple(patches)
-    return Edit(method, wish, kept, model.name, settings or {}, _network(model, {p.layer for p in kept}))
+    lost = {str(p.layer): part for p in kept if (part := _rounding(model, p)) is not None}
+    own = {**(settings or {}), **({"rounding": lost} if lost else {})}
+    return Edit(method, wish, kept, model.name, own, _network(model, {p.layer for p in kept}))
 
 
 def distinct(model: Model, neurons: NeuronSet) -> list[Neuron]:
@@ -70,20 +81,40 @@ def distinct(model: Model, neurons: NeuronSet) -> list[Neuron]:
 @holding.register(Edit)
 @contextmanager
 def _hold(edit: Edit, model: Model) -> Iterator[None]:
-    model.check(edit.neurons)
-    with ExitStack() as stack:
-        for p in edit.patches:
-            if isinstance(p, LowRank):
-                slots = slots_of(model, p.layer)
-                _check_slots(edit, p, slots, model)
-                stack.callback(slots.copy_, slots.clone())
-                slots.copy_(changed(slots, p))
-                continue
-            slot = slot_of(model, p.neuron)
-            _check(edit, p, slot, model)
-            stack.callback(slot.copy_, slot.clone())
-            slot.copy_(_tensor(p.after, slot))
+    copies = write(edit, model)
+    _HELD[model.net] = [*_HELD.get(model.net, ()), edit]
+    try:
         yield
+    finally:
+        _HELD[model.net] = [e for e in _HELD[model.net] if e is not edit]
+        for slots, before in reversed(copies):
+            slots.copy_(before)
+
+
+def write(edit: Edit, model: Model) -> list[tuple[Tensor, Tensor]]:
+    """Change the weights: all of the edit, or nothing. Says what was written to, and gives a copy of what was there.
+
+    Raises OtherWeights where a slot is not bit for bit what the edit was made from, and EditConflict where that is
+    because of another edit that is held.
+    """
+    model.check(edit.neurons)
+    copies: list[tuple[Tensor, Tensor]] = []
+    try:
+        for p in edit.patches:
+            slots = written_to(model, p)
+            _check(edit, p, slots, model)
+            copies.append((slots, slots.clone()))
+            slots.copy_(changed(slots, p) if isinstance(p, LowRank) else _tensor(p.after, slots))
+    except BaseException:
+        for slots, before in reversed(copies):
+            slots.copy_(before)
+        raise
+    return copies
+
+
+def written_to(model: Model, p: Patch) -> Tensor:
+    """What a patch changes: a neuron's slot [hidden], or all of a layer's [neuron, hidden]; a view."""
+    return slots_of(model, p.layer) if isinstance(p, LowRank) else slot_of(model, p.neuron)
 
 
 def changed(slots: Tensor, patch: LowRank) -> Tensor:
@@ -91,6 +122,16 @@ def changed(slots: Tensor, patch: LowRank) -> Tensor:
     wide = torch.promote_types(slots.dtype, torch.float32)
     keys, values = (torch.tensor(x).to(slots.device, wide) for x in (patch.keys, patch.values))
     return (slots.to(wide) + keys.T @ values).to(slots.dtype)
+
+
+def _rounding(model: Model, p: Patch) -> float | None:
+    """Which part of a change of low rank is lost when it is stored; None in wide types, and of other weights."""
+    if not isinstance(p, LowRank) or p.dtype not in _HALF or fingerprint(slots := slots_of(model, p.layer)) != p.before:
+        return None
+    keys, values = (torch.tensor(x, dtype=torch.float64) for x in (p.keys, p.values))
+    whole = keys.T @ values
+    lost = changed(slots, p).double().cpu() - (slots.double().cpu() + whole)
+    return float(lost.norm() / whole.norm()) if whole.any() else 0.0
 
 
 def slots_of(model: Model, layer: int) -> Tensor:
@@ -137,32 +178,50 @@ def _map(layer: Layer) -> tuple[str, nn.Module]:
     return layer.path, getattr(layer.down, "base_layer", layer.down)
 
 
-def _check_slots(edit: Edit, p: LowRank, slots: Tensor, model: Model) -> None:
-    dtype, shape = str(slots.dtype).removeprefix("torch."), (p.keys.shape[1], p.values.shape[1])
-    if (p.dtype, shape) != (dtype, tuple(slots.shape)):
-        differs = f"{tuple(slots.shape)} numbers of {dtype} here, and was {shape} of {p.dtype}"
-    elif fingerprint(slots) != p.before:
-        differs = "not bit for bit what it was made from (other weights, another edit held, or the same edit twice)"
+def _check(edit: Edit, p: Patch, now: Tensor, model: Model) -> None:
+    """Raises OtherWeights, EditConflict."""
+    dtype = str(now.dtype).removeprefix("torch.")
+    if isinstance(p, LowRank):
+        what, shape = f"what layer {p.layer} of {model.name} holds is", (p.keys.shape[1], p.values.shape[1])
     else:
+        what, shape = f"the value slot of {p.neuron} of {model.name} is", p.before.shape
+    differs, alike = _DIFFERS, (p.dtype, shape) == (dtype, tuple(now.shape))
+    if alike and _is_before(p, now):
         return
+    if not alike:
+        differs = f"{_numbers(now.shape)} numbers of {dtype} here, and was {_numbers(shape)} of {p.dtype}"
+    elif other := _holder(p, model):
+        raise EditConflict(
+            f"this edit ({edit.method} of {said(edit.wish)}) was not planned under the one that is held "
+            f"({other.method} of {said(other.wish)}): {what} {_DIFFERS}. Plan it again, under whatever else is to hold."
+        )
     raise OtherWeights(
-        f"this edit ({edit.method}) was planned on {edit.model or 'another model'}: what layer {p.layer} of "
-        f"{model.name} holds is {differs}. Plan it again, under whatever else is to hold."
+        f"this edit ({edit.method}) was planned on {edit.model or 'another model'}: {what} {differs}. Plan it again, "
+        "under whatever else is to hold."
     )
 
 
-def _check(edit: Edit, p: Slot, slot: Tensor, model: Model) -> None:
-    dtype = str(slot.dtype).removeprefix("torch.")
-    if (p.dtype, p.before.shape) != (dtype, tuple(slot.shape)):
-        differs = f"{len(slot)} numbers of {dtype} here, and was {len(p.before)} of {p.dtype}"
-    elif not torch.equal(_bits(_tensor(p.before, slot)), _bits(slot)):
-        differs = "not bit for bit what it was made from (other weights, another edit held, or the same edit twice)"
-    else:
-        return
-    raise OtherWeights(
-        f"this edit ({edit.method}) was planned on {edit.model or 'another model'}: the value slot of {p.neuron} of "
-        f"{model.name} is {differs}. Plan it again, under whatever else is to hold."
-    )
+def _is_before(p: Patch, now: Tensor) -> bool:
+    if isinstance(p, LowRank):
+        return fingerprint(now) == p.before
+    return torch.equal(_bits(_tensor(p.before, now)), _bits(now))
+
+
+def _holder(p: Patch, model: Model) -> Edit | None:
+    """The edit held last that changes something of what this patch changes."""
+
+    def weight(layer: int) -> object:
+        return _map(model.layers[layer])[1].weight
+
+    def meets(q: Patch) -> bool:
+        others = isinstance(p, Slot) and isinstance(q, Slot) and p.index != q.index
+        return weight(p.layer) is weight(q.layer) and not others
+
+    return next((e for e in reversed(_HELD.get(model.net, ())) if any(map(meets, e.patches))), None)
+
+
+def _numbers(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
 
 
 def _tensor(x: Floats, slot: Tensor) -> Tensor:

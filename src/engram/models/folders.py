@@ -45,8 +45,16 @@ def whole(folder: str | Path, replacing: Collection[str] = ()) -> Iterator[Path]
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def free(folder: str | Path, replacing: Collection[str] = ()) -> None:
+    """Is nothing there that would be lost? Nothing is written. Raises BadData.
+
+    >>> import tempfile
+    >>> free(tempfile.mkdtemp())
+    """
+    _check(Path(folder).expanduser().resolve(), replacing)
+
+
 def _check(there: Path, replacing: Collection[str]) -> None:
-    """Is nothing there that would be lost?"""
     if there.exists() and not there.is_dir():
         raise BadData(there, None, "is a file; name a folder that is not there yet")
     others = sorted({p.name for p in there.iterdir()} - set(replacing)) if there.exists() else []

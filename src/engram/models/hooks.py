@@ -224,14 +224,17 @@ def embedding(net: nn.Module, change: Change) -> Iterator[None]:
 
 @contextmanager
 def at_rows(head: nn.Module, positions: Tensor) -> Iterator[None]:
-    """Within the block, the head computes one position of each row only: its output is [row, 1, …]."""
+    """Within the block, the head computes one position of each row only, or these few: its output is [row, few, …].
+
+    `positions` is [row], or [row, few].
+    """
 
     def hook(head: nn.Module, args: Any, kwargs: Any) -> Any:
         x, rest = (args[0], args[1:]) if args else (kwargs.pop("hidden_states"), ())
         if x.ndim != 3:
             raise UnsupportedModel(f"the head {type(head).__name__} gets {tuple(x.shape)}, not [row, position, hidden]")
-        row = positions.to(x.device)[:, None, None].expand(-1, 1, x.shape[-1])
-        return (x.gather(1, row), *rest), kwargs
+        few = positions.to(x.device).reshape(len(positions), -1, 1).expand(-1, -1, x.shape[-1])
+        return (x.gather(1, few), *rest), kwargs
 
     handle = head.register_forward_pre_hook(hook, with_kwargs=True)
     try:

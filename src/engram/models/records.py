@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..edits import Edit, LowRank, Network, Patch, Place, Slot, Wish
+from ..edits import Edit, LowRank, Network, Patch, Place, Slot, Wishes
 from ..errors import BadSetting
 from ..facts import Fact, Relation, Rewrite
 from ..neurons import Neuron
@@ -68,17 +68,22 @@ def _read(text: str, numbers: str) -> Floats:
     return np.frombuffer(base64.b64decode(text, validate=True), kind.newbyteorder("<")).astype(kind)
 
 
-def _wish(wish: Wish) -> dict[str, Any]:
+def _wish(wish: Wishes) -> dict[str, Any]:
     if isinstance(wish, tuple):
-        return {"rewrites": [asdict(one) for one in wish]}
+        return {"rewrites": [asdict(one) for one in wish]}  # a relation among them has an id, and no fact
     return {"relation" if isinstance(wish, Relation) else "rewrite": asdict(wish)}
 
 
-def _unwished(said: Mapping[str, Any]) -> Wish:
-    if "relation" in said:
-        return Relation(**{**said["relation"], "templates": tuple(said["relation"]["templates"])})
-    several = tuple(Rewrite(Fact(**one["fact"]), one["answer"]) for one in said.get("rewrites", [said.get("rewrite")]))
-    return several if "rewrites" in said else several[0]
+def _unwished(said: Mapping[str, Any]) -> Wishes:
+    if "rewrites" in said:
+        return tuple(map(_wished, said["rewrites"]))
+    return _wished(said["relation"] if "relation" in said else said["rewrite"])
+
+
+def _wished(one: Mapping[str, Any]) -> Rewrite | Relation:
+    if "fact" in one:
+        return Rewrite(Fact(**one["fact"]), one["answer"])
+    return Relation(**{**one, "templates": tuple(one["templates"])})
 
 
 def _network(said: Mapping[str, Any]) -> Network:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..cases import CaseSet
 from ..errors import BadData, OtherRun
 from ..facts import FactSet
 from ..files import checksum
@@ -76,6 +77,8 @@ def data_key(facts: FactSet) -> dict[str, Any]:
     content = [[f.relation, f.subject, f.answer, f.id] for f in facts]
     own = {f.id: [[p.text, p.answer, p.against] for p in facts.own[f.id]] for f in facts if f.id in facts.own}
     said = [relations, content, own] if own else [relations, content]  # without: as before there were any
+    if isinstance(facts, CaseSet):
+        said.append([asdict(c) for c in facts.cases])
     return {"name": facts.name, "facts": len(content), "checksum": checksum(canonical(said))}
 
 

@@ -11,7 +11,9 @@ from . import (
     activation_by_prompt,
     agreement,
     attribution,
+    editing,
     erasing,
+    in_turn,
     neurons,
     suppression,
     tracing,
@@ -33,6 +35,8 @@ CHAPTERS: Mapping[str, Callable[[Run, Report], Chapter]] = {
     "erasing": erasing.chapter,
     "tracing": tracing.chapter,
     "agreement": agreement.chapter,
+    "editing": editing.chapter,
+    "in_turn": in_turn.chapter,
 }
 
 

@@ -1,0 +1,219 @@
+"""Options of `engram edit`: which editor, and where in the model it writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Option
+
+from ..errors import BadData, BadSetting, UnknownName
+from ..neurons import NeuronSet
+from ._show import number
+
+if TYPE_CHECKING:
+    from ..editors import Editor
+    from ..facts import Prompt
+    from ..models import Model
+
+BY: dict[str, tuple[str, dict[str, str]]] = {  # what a name on the command line is: an editor, and a preset of it
+    "rome": ("rome", {"preset": "rome"}), "r-rome": ("rome", {"preset": "r-rome"}),
+    "p-rome": ("rome", {"preset": "p-rome"}), "surgery": ("knowledge_surgery", {}), "alphaedit": ("alpha_edit", {}),
+    "ft": ("fine_tuning", {"preset": "ft"}), "ft-m": ("fine_tuning", {"preset": "ft-m"}),
+    "ft-l": ("fine_tuning", {"preset": "ft-l"}),
+}  # fmt: skip
+BELOW = 2  # layers below the one that the trace names, which an editor of several layers changes too
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where an editor writes: the layers (the last is the one that was named), the token, and why there."""
+
+    layers: tuple[int, ...]
+    token: str | int
+    why: str
+
+
+@dataclass(frozen=True)
+class How:
+    """An editor and where it writes; what is not given is looked for, and told."""
+
+    by: Annotated[
+        str,
+        Option(help="rome (as published), r-rome, p-rome, surgery, memit, alphaedit, ft, ft-l, ft-m, or a plug-in's."),
+    ] = "r-rome"
+    layer: Annotated[
+        list[int] | None, Option(help="Where it writes; of memit several. [where a trace has its largest effect]")
+    ] = None
+    token: Annotated[
+        str | None, Option(help="subject, asked, subject_first, or a token's number. [where the trace says]")
+    ] = None
+    covariance: Annotated[
+        str | None, Option(help="Of ordinary text: none (the identity), shipped, or a file of lines. [none]")
+    ] = None
+    tokens: Annotated[int, Option(min=1, help="Of that text, how many are read.")] = 20_000
+    neurons: Annotated[str | None, Option(help='With surgery: "L3.1, L4.5". [as `engram locate` finds them]')] = None
+    set_: Annotated[
+        list[str] | None, Option("--set", help="Another setting of the editor: add=4, search.steps=40 …")
+    ] = None
+
+    def kind(self) -> tuple[str, type[Any]]:
+        """The editor of this name. Raises UnknownName, BadSetting."""
+        from ..editors import editors
+
+        name = BY.get(self.by, (self.by, {}))[0]
+        known = sorted({*BY, *editors.names()} - {"erasure"})
+        if name == "erasure":
+            raise BadSetting("to erase is another command: engram erase")
+        if name not in editors.names():
+            raise UnknownName("editor", self.by, known)
+        return name, editors[name]
+
+    def settings(self) -> dict[str, Any]:
+        """Those of the preset and of --set, seen to be the editor's. Raises UnknownName, BadSetting."""
+        _, kind = self.kind()
+        known = {f.name: f for f in dataclasses.fields(kind)}
+        for option, names in (("layer", ("layer", "layers")), ("token", ("token",)), ("neurons", ("neurons",)),
+                              ("covariance", ("covariance", "covariances"))):  # fmt: skip
+            if getattr(self, option) is not None and not {*names} & {*known}:
+                raise BadSetting(f"--{option} is not for --by {self.by}")
+        if "layer" in known and len(self.layer or ()) > 1:
+            raise BadSetting(f"--by {self.by} writes in one layer, not in {len(self.layer or ())}")
+        given: dict[str, Any] = dict(BY.get(self.by, (self.by, {}))[1])
+        for one in self.set_ or ():
+            name, equals, text = one.partition("=")
+            name, dot, inner = name.partition(".")
+            if not equals:
+                raise BadSetting(f"a setting is given as name=value, not {one!r}")
+            if name not in known:
+                raise UnknownName(f"setting of {self.by}", name, known)
+            given[name] = _inside(given.get(name, known[name]), inner, text) if dot else _value(text)
+        return given
+
+    def editor(self, model: Model, prompt: Prompt, subject: str, found: NeuronSet | None) -> tuple[Editor, Spot | None]:
+        """The editor with all its settings, and where it writes, if that is for a trace to say.
+
+        `found` are the neurons of an editor that has some. Raises EngramError.
+        """
+        known = self._fields()
+        if "neurons" in known:
+            return self.kind()[1](**{"neurons": found, **self.settings()}), None
+        if not self.placed:
+            return self.at(model, (), None), None
+        spot_ = self._spot(model, prompt, subject, looks_up="token" in known)
+        layers = spot_.layers if "layers" in known else spot_.layers[-1:]
+        token = spot_.token if "token" in known else None
+        return self.at(model, layers, token), dataclasses.replace(spot_, layers=layers)
+
+    @property
+    def placed(self) -> bool:
+        """Does it write in layers that are named? Raises UnknownName, BadSetting."""
+        return bool({"layer", "layers"} & self._fields())
+
+    def at(self, model: Model, layers: Sequence[int], token: str | int | None) -> Editor:
+        """The editor with all its settings, in these layers (the last, if it takes one) and at this token.
+
+        What it does not have is left out. Reads ordinary text where a covariance was asked for. Raises EngramError.
+        """
+        known, own = self._fields(), dict[str, Any]()
+        if self.placed:
+            own = {"layers": tuple(layers)} if "layers" in known else {"layer": layers[-1]}
+        if "token" in known and token is not None:
+            own["token"] = token
+        if {"covariance", "covariances"} & known:
+            c = self._moments(model, layers if "layers" in known else layers[-1:])
+            own |= {"covariances": c} if "covariances" in known else {"covariance": c and c[layers[-1]]}
+        made: Editor = self.kind()[1](**{**own, **self.settings()})
+        return made
+
+    def _fields(self) -> set[str]:
+        return {f.name for f in dataclasses.fields(self.kind()[1])}
+
+    def _spot(self, model: Model, prompt: Prompt, subject: str, *, looks_up: bool) -> Spot:
+        token = int(self.token) if self.token is not None and self.token.isdecimal() else self.token
+        if self.layer and (token is not None or not looks_up):
+            return Spot(tuple(sorted(self.layer)), token if token is not None else "", "as asked for")
+        return spot(model, prompt, subject, self.layer, token)
+
+    def _moments(self, model: Model, layers: Sequence[int]) -> Mapping[int, Any] | None:
+        if self.covariance in (None, "none"):
+            return None
+        from ..models import second_moments
+        from ._show import progress
+
+        with progress("reading ordinary text") as bar:
+            return second_moments(model, _texts(str(self.covariance)), layers, tokens=self.tokens, progress=bar)
+
+
+def spot(model: Model, prompt: Prompt, subject: str, layers: Sequence[int] | None, token: str | int | None) -> Spot:
+    """Where is the largest effect of a causal trace with one FFN restored: in which layer, at which token?
+
+    Looked for at the subject's last token and the one that is asked, or the one that was named; in all layers, or
+    those named. Raises as `trace` does.
+    """
+    from ..tracers import CausalTracing, trace
+
+    found = trace(model, prompt, subject=subject, by=CausalTracing(kind="ffn", window=1))
+    places = {"subject": found.subject[1] - 1, "subject_first": found.subject[0], "asked": found.at}
+    if isinstance(token, str) and token not in places:
+        raise UnknownName("token to look up", token, places)
+    if isinstance(token, int) and not 0 <= token < len(found.tokens):
+        raise BadSetting(f"the prompt has the tokens 0 to {len(found.tokens) - 1}, and not {token}")
+    named: list[str | int] = ["subject", "asked"] if token is None else [token]
+    searched = range(found.effect.shape[1]) if layers is None else layers
+    if beyond := [i for i in searched if not 0 <= i < found.effect.shape[1]]:
+        raise BadSetting(f"{model.name} has layers 0 to {found.effect.shape[1] - 1}, and not {beyond[0]}")
+
+    def effect(at: str | int, layer: int) -> float:
+        return float(found.effect[places[at] if isinstance(at, str) else at, layer])
+
+    best, layer = max(((t, i) for t in named for i in searched), key=lambda x: effect(*x))
+    why = (
+        f"largest effect of tracing with one FFN restored: {number(effect(best, layer))} of P({found.answer.strip()}) "
+        f"{number(found.clean)}, corrupted {number(found.corrupted)}, mean of {found.samples} samples"
+    )
+    return Spot(tuple(range(max(0, layer - BELOW), layer + 1)) if layers is None else tuple(sorted(layers)), best, why)
+
+
+def _texts(spec: str) -> list[str]:
+    """Raises BadData."""
+    from .. import data
+
+    if spec == "shipped":
+        shipped = data.texts(spec, data.read(spec))
+        return [*shipped.everything, *shipped.neither]
+    try:
+        lines = Path(spec).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadData(spec, None, f"is no file of ordinary text ({error})") from error
+    if not (kept := [line for line in lines if line.strip()]):
+        raise BadData(spec, None, "holds no line of text")
+    return kept
+
+
+def _value(text: str) -> Any:
+    """As JSON has it, and else the text itself; lists are tuples."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return _tuples(value)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _inside(now: Any, name: str, text: str) -> Any:
+    """A setting that has settings itself, such as a search, with one of them changed."""
+    if isinstance(now, dataclasses.Field):
+        now = now.default_factory() if callable(now.default_factory) else now.default
+    if not dataclasses.is_dataclass(now) or isinstance(now, type):
+        raise BadSetting(f"{name} is set in {now!r}, which has no settings")
+    if name not in (known := [f.name for f in dataclasses.fields(now)]):
+        raise UnknownName("setting", name, known)
+    return dataclasses.replace(now, **{name: _value(text)})

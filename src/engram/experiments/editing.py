@@ -1,0 +1,160 @@
+"""Do edits do what they are to do, and nothing else? Many cases, several editors, and what they are compared with.
+
+Meng et al. (2022), section 3.4 and table 4 (Wen & Bai's table 3): each case is edited by itself, and judged on the
+sentence that was edited, on its paraphrases, and on sentences about others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ..cases import Case as Record
+from ..cases import CaseSet
+from ..edits import Edit
+from ..errors import BadSetting, EngramError, UnknownName
+from ..facts import FactSet
+from ..metrics.judged import BEFORE, PARTS, Judged, against, columns, judged, summaries
+from ..models import Model
+from ..models.batching import Progress
+from ..results import Report, Score
+from .base import Case, Result, experiments, halves, luck
+from .drawn import Drawn, Skipped, left_out
+from .judging import UNEDITED, Condition, readings, sentences
+from .planning import ARMS, ByNeurons, Planner
+
+
+@experiments("editing")
+@dataclass(frozen=True, slots=True)
+class Editing(Drawn):
+    """Edit each case by every planner of `by`, and judge the edits beside their controls.
+
+    The model as it is is asked once for all of them ("no edit"). `controls`: "random neurons" and "random layer" are
+    changes of the same size elsewhere, "toward the truth" tells the model what is so already. A case that one of the
+    editors cannot plan is left out of that editor's figures, and said. Nothing is written to the weights while edits
+    are judged. Which cases are drawn is a setting of `Drawn`; the data are a `CaseSet`.
+
+    >>> Editing(facts=5).controls
+    ('random neurons', 'random layer', 'toward the truth')
+    """
+
+    name: ClassVar[str] = "editing"
+    columns: ClassVar[Mapping[str, str]] = columns()
+    by: tuple[Planner, ...] = field(default_factory=lambda: (ByNeurons(),))
+    controls: tuple[str, ...] = ARMS
+    shard: int = field(default=8, kw_only=True)
+
+    def __post_init__(self) -> None:
+        Drawn.__post_init__(self)
+        names = [p.name for p in self.by]
+        if not names or len(set(names)) < len(names):
+            raise BadSetting(f"editing takes at least one editor, each under a name of its own, not {names}")
+        for arm in self.controls:
+            if arm not in ARMS:
+                raise UnknownName("control", arm, ARMS)
+
+    def run(self, model: Model, facts: FactSet, case: Case, *, progress: Progress | None = None) -> Result:
+        """A row for each case, condition and group of sentences; `edits` say how each was planned."""
+        planning, judging = halves(progress)
+        skipped: Skipped = []
+        edits: list[dict[str, Any]] = []
+        told = []
+        records = dict(records_of(facts, case["facts"]))
+        for done, (number, record) in enumerate(records.items(), 1):
+            try:
+                sentences(model, record)
+            except EngramError as error:
+                skipped.append(left_out(number, record.fact, None, error))
+            else:
+                conditions = list(self._conditions(model, number, record, edits, skipped))
+                told.append((number, record, [UNEDITED, *conditions]))
+            planning(done, len(records))
+        rows = readings(model, told, progress=judging)
+        return {"rows": rows, "edits": edits, "skipped": skipped, "asked": len(told)}
+
+    def summary(self, results: Iterable[Result]) -> Report:
+        """Every score of every editor and control, S, and how far each editor is above its controls.
+
+        Means over cases, 95 % bootstraps over cases. Raises BadSetting where no case was judged.
+        """
+        done = list(results)
+        rows = [row for r in done for row in r["rows"]]
+        if not rows:
+            why = Counter(s["reason"].partition(":")[0] for r in done for s in r["skipped"])
+            raise BadSetting(
+                f"no case was judged ({'; '.join(f'{n} {w}' for w, n in why.items()) or 'none was drawn'})"
+            )
+        found = judged(rows)
+        n = len({(row["relation"], row["number"]) for row in rows})
+        out = sum(len(r["skipped"]) for r in done)
+        scores = [Score("cases", n, n, "cases"), Score("left out", out, n + out, "records")]
+        for each in found:
+            scores += summaries(each, seed=self.seed)
+        scores += _apart(found, self.seed)
+        return Report("editing", tuple(scores), self.settings(), tuple(_notes(done)))
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the numbers, as plain values."""
+        by = [{"called": p.name, **p.settings()} for p in self.by]
+        return {"by": by, "controls": list(self.controls), **self.drawing()}
+
+    def _conditions(
+        self, model: Model, number: int, record: Record, edits: list[dict[str, Any]], skipped: Skipped
+    ) -> Iterator[Condition]:
+        for planner in self.by:
+            try:
+                edit = planner.plan(model, record)
+            except EngramError as error:
+                skipped.append(left_out(number, record.fact, None, error))
+                continue
+            edits.append({"number": number, "editor": planner.name, **told_of(edit)})
+            yield Condition(planner.name, "edited", edit)
+            for i, arm in enumerate(self.controls):
+                seed = int(luck(self.seed, record.fact.relation, number, i).integers(2**31))
+                try:
+                    control = planner.control(model, record, edit, arm, seed)
+                except EngramError as error:
+                    skipped.append(left_out(number, record.fact, None, f"{arm}: {type(error).__name__}: {error}"))
+                    continue
+                if control is not None:
+                    yield Condition(planner.name, arm, control)
+
+
+def records_of(facts: FactSet, numbers: Sequence[int]) -> Iterator[tuple[int, Record]]:
+    if not isinstance(facts, CaseSet):
+        raise BadSetting(
+            f"{facts.name} has facts, and to judge edits takes cases: data.cases({facts.name!r}), or "
+            "data.counterfact_from(facts)"
+        )
+    known = tuple(facts)
+    for number in numbers:
+        yield number, facts.case(known[number].id)
+
+
+def told_of(edit: Edit) -> dict[str, Any]:
+    """What is kept of how an edit was planned, in plain values."""
+    kept = ("residual", "norm", "probability", "layer", "token", "experimental")
+    return {"layers": list(edit.layers), "neurons": str(edit.neurons) if edit.neurons else None,
+            **{k: edit.settings[k] for k in kept if k in edit.settings}}  # fmt: skip
+
+
+def _apart(found: Sequence[Judged], seed: int) -> Iterator[Score]:
+    """Every editor against what it is to be compared with."""
+    (plain,) = (f for f in found if f.arm == BEFORE)
+    for each in (f for f in found if f.arm == "edited"):
+        controls = [f for f in found if f.editor == each.editor and f.arm != "edited"]
+        for control in (plain, *controls):
+            for name in PARTS:
+                if (score := against(each, control, name, seed=seed)) is not None:
+                    yield score
+
+
+def _notes(done: Sequence[Result]) -> Iterator[str]:
+    """What a reader of the numbers must know."""
+    why = Counter(s["reason"].partition(":")[0] for r in done for s in r["skipped"])
+    for reason, n in why.most_common():
+        yield f"left out: {n} ({reason})"
+    yield "S is the harmonic mean of the means of ES, PS and NS over cases, not a mean of harmonic means"
+    yield "magnitudes are differences of geometric-mean token probabilities, not of probabilities of whole answers"
