@@ -2,6 +2,7 @@
 
 from .accuracy import Accuracy, Apart
 from .attribution import PEERS
+from .judged import JudgingBench, JudgingSide, bench_judging
 from .least import Sizes, least
 from .measure import bench_attribution
 from .results import AttributionBench, Side, ratios
@@ -11,7 +12,7 @@ from .trained import AccuracyBench, bench_accuracy
 from .variants import VARIANTS, Variant
 
 __all__ = [
-    "PEERS", "VARIANTS", "Accuracy", "AccuracyBench", "Apart", "AttributionBench", "RunsBench", "Side", "Sizes",
-    "TracingBench", "TracingSide", "Variant", "bench_accuracy", "bench_attribution", "bench_runs", "bench_tracing",
-    "least", "ratios",
+    "PEERS", "VARIANTS", "Accuracy", "AccuracyBench", "Apart", "AttributionBench", "JudgingBench", "JudgingSide",
+    "RunsBench", "Side", "Sizes", "TracingBench", "TracingSide", "Variant", "bench_accuracy", "bench_attribution",
+    "bench_judging", "bench_runs", "bench_tracing", "least", "ratios",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ import typer
 from typer import Option
 
 from . import _show
+from ._bench_judging import judging
 from ._bench_tracing import tracing
 from ._options import Json, ModelOptions, bytes_of, spread
 from ._show import NUMBER, WORD
@@ -43,6 +44,7 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     benches = typer.Typer(help="Measure speed, as a ratio of ways that say the same.", no_args_is_help=True)
     benches.command("attribution")(attribution)
+    benches.command("judging")(judging)
     benches.command("runs")(spread(runs))
     benches.command("tracing")(tracing)
     app.add_typer(benches, name="bench")

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import BadSetting
+from ..errors import BadSetting, UnsupportedModel
+from ..facts import Prompt
 from ..results import Floats
 from .batching import Progress
 from .identity import tokenizer_of, weights_of
@@ -182,6 +183,35 @@ def second_moments(
     """
     wanted, corpus = checked(model, layers), corpus_of(texts)
     return drawn(model, corpus, wanted, source_of(model, corpus, tokens, seed), progress)
+
+
+def asked_moments(
+    model: Model, prompts: Iterable[Prompt], layers: Sequence[int] | None = None, *, progress: Progress | None = None
+) -> dict[int, Moments]:
+    """The second moments of the keys where these prompts are asked, one key each: what an edit there disturbs.
+
+    Keys at which answers are told are much alike, and unlike those of ordinary text. So an edit at the asked token that
+    is to leave other facts alone wants their keys, not those of text. Raises as `second_moments`, and UnaskablePrompt.
+
+    >>> import engram as eg
+    >>> facts = eg.data.shipped()
+    >>> prompts = [p for f in facts.facts("capital")[:3] for p in facts.prompts(f, blank_last=True, limit=2)]
+    >>> asked_moments(eg.load("engram:causal"), prompts, [0])[0].count
+    6
+    """
+    wanted, rows = checked(model, layers), [model.rows(p)[0] for p in prompts]
+    if not rows:
+        raise BadSetting("second moments of keys that are asked take at least one prompt")
+    if any(row.decoder for row in rows):
+        raise UnsupportedModel(f"{model.name} has two stacks: second moments where it is asked are not summed there")
+    sums = Sums(model, wanted)
+    sums.read([Window(row.ids, (row.at,)) for row in rows], progress)
+    said = json.dumps([list(row.ids) for row in rows]).encode()
+    source = {
+        "form": FORM, "asked": hashlib.sha256(said).hexdigest(), "prompts": len(rows), "weights": weights_of(model),
+        "tokenizer": tokenizer_of(model), "family": model.family.name, "dtype": str(model.dtype).removeprefix("torch."),
+    }  # fmt: skip
+    return {i: Moments(i, sums.mean(i, len(rows)), len(rows), {**source, "layer": i}) for i in wanted}
 
 
 def source_of(model: Model, corpus: Sequence[str], tokens: int, seed: int) -> dict[str, Any]:
