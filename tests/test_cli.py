@@ -18,7 +18,7 @@ from engram.cli._options import bytes_of
 from engram.errors import BadSetting
 from engram.testing import tiny
 
-COMMANDS = sorted(f.stem for f in Path(cli.__file__).parent.glob("[a-z]*.py"))
+COMMANDS = sorted(f.stem.replace("_", "-") for f in Path(cli.__file__).parent.glob("[a-z]*.py"))
 
 
 def engram(*arguments: object) -> Result:

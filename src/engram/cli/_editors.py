@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from typer import Option
 
 from ..errors import BadData, BadSetting, UnknownName
@@ -17,7 +18,7 @@ from ._show import number
 
 if TYPE_CHECKING:
     from ..editors import Editor
-    from ..facts import Prompt
+    from ..facts import FactSet, Prompt
     from ..models import Model
 
 BY: dict[str, tuple[str, dict[str, str]]] = {  # what a name on the command line is: an editor, and a preset of it
@@ -26,6 +27,7 @@ BY: dict[str, tuple[str, dict[str, str]]] = {  # what a name on the command line
     "ft": ("fine_tuning", {"preset": "ft"}), "ft-m": ("fine_tuning", {"preset": "ft-m"}),
     "ft-l": ("fine_tuning", {"preset": "ft-l"}),
 }  # fmt: skip
+ASKED = 1500  # sentences whose keys are the covariance "asked"
 BELOW = 2  # layers below the one that the trace names, which an editor of several layers changes too
 
 
@@ -36,6 +38,32 @@ class Spot:
     layers: tuple[int, ...]
     token: str | int
     why: str
+
+
+@dataclass(frozen=True)
+class Among:
+    """Other facts: those of a data set that are not about these subjects."""
+
+    facts: FactSet
+    without: Collection[str]
+
+    def prompts(self, model: Model) -> list[Prompt]:
+        """At most ASKED sentences that can be asked, of facts drawn with seed 0, a sentence each and then a second."""
+        from ..errors import UnaskablePrompt
+
+        apart = [f for f in self.facts if f.subject not in self.without]
+        found: list[Prompt] = []
+        for turn in range(2):
+            for i in np.random.default_rng(0).permutation(len(apart)):
+                if len(found) == ASKED:
+                    return found
+                try:
+                    own = self.facts.prompts(apart[int(i)], blank_last=model.blank_last)
+                    model.rows(own[turn])
+                except (UnaskablePrompt, IndexError):
+                    continue
+                found.append(own[turn])
+        return found
 
 
 @dataclass(frozen=True)
@@ -53,8 +81,10 @@ class How:
         str | None, Option(help="subject, asked, subject_first, or a token's number. [where the trace says]")
     ] = None
     covariance: Annotated[
-        str | None, Option(help="Of ordinary text: none (the identity), shipped, or a file of lines. [none]")
-    ] = None
+        str | None,
+        Option(help="Of keys: none (the identity), shipped or a file of lines (of ordinary text), or asked (of other "
+                    "facts, where they are asked). [none]"),
+    ] = None  # fmt: skip
     tokens: Annotated[int, Option(min=1, help="Of that text, how many are read.")] = 20_000
     neurons: Annotated[str | None, Option(help='With surgery: "L3.1, L4.5". [as `engram locate` finds them]')] = None
     set_: Annotated[
@@ -104,20 +134,24 @@ class How:
             return self.kind()[1](**{"neurons": found, **self.settings()}), None
         if not self.placed:
             return self.at(model, (), None), None
+        from .. import data
+
+        among = Among(data.read("shipped"), (subject,)) if self.covariance == "asked" else None
         spot_ = self._spot(model, prompt, subject, looks_up="token" in known)
         layers = spot_.layers if "layers" in known else spot_.layers[-1:]
         token = spot_.token if "token" in known else None
-        return self.at(model, layers, token), dataclasses.replace(spot_, layers=layers)
+        return self.at(model, layers, token, among), dataclasses.replace(spot_, layers=layers)
 
     @property
     def placed(self) -> bool:
         """Does it write in layers that are named? Raises UnknownName, BadSetting."""
         return bool({"layer", "layers"} & self._fields())
 
-    def at(self, model: Model, layers: Sequence[int], token: str | int | None) -> Editor:
+    def at(self, model: Model, layers: Sequence[int], token: str | int | None, among: Among | None = None) -> Editor:
         """The editor with all its settings, in these layers (the last, if it takes one) and at this token.
 
-        What it does not have is left out. Reads ordinary text where a covariance was asked for. Raises EngramError.
+        What it does not have is left out. Reads ordinary text where its covariance was asked for, or asks the facts of
+        `among`. Raises EngramError.
         """
         known, own = self._fields(), dict[str, Any]()
         if self.placed:
@@ -125,7 +159,7 @@ class How:
         if "token" in known and token is not None:
             own["token"] = token
         if {"covariance", "covariances"} & known:
-            c = self._moments(model, layers if "layers" in known else layers[-1:])
+            c = self._moments(model, layers if "layers" in known else layers[-1:], among)
             own |= {"covariances": c} if "covariances" in known else {"covariance": c and c[layers[-1]]}
         made: Editor = self.kind()[1](**{**own, **self.settings()})
         return made
@@ -139,11 +173,18 @@ class How:
             return Spot(tuple(sorted(self.layer)), token if token is not None else "", "as asked for")
         return spot(model, prompt, subject, self.layer, token)
 
-    def _moments(self, model: Model, layers: Sequence[int]) -> Mapping[int, Any] | None:
+    def _moments(self, model: Model, layers: Sequence[int], among: Among | None) -> Mapping[int, Any] | None:
         if self.covariance in (None, "none"):
             return None
         from ..models import second_moments
+        from ..models.moments import asked_moments
         from ._show import progress
+
+        if self.covariance == "asked":
+            if among is None:
+                raise BadSetting("--covariance asked is of the keys of other facts, and none are at hand here")
+            with progress("asking other facts") as bar:
+                return asked_moments(model, among.prompts(model), layers, progress=bar)
 
         with progress("reading ordinary text") as bar:
             return second_moments(model, _texts(str(self.covariance)), layers, tokens=self.tokens, progress=bar)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from ..errors import UnknownName
+from ..errors import BadSetting, UnknownName
 from ._drawn import Drawing, Source
-from ._editors import How
+from ._editors import Among, How
 from ._options import Json, ModelOptions
 from ._running import Places
 
 if TYPE_CHECKING:
     from ..cases import CaseSet
+    from ..experiments import Experiment
     from ..experiments.planning import Planner
     from ..models import Model
 
@@ -50,46 +51,61 @@ class Editors:
     by: Annotated[
         list[str] | None,
         Option(help="rome, r-rome, p-rome, memit, alphaedit, ft, ft-l, ft-m, causal_neuron, surgery, erasure or a "
-                    "plug-in's; may be given again. [r-rome, surgery]"),
+                    "plug-in's, with settings of its own: \"memit layers=[0,1]\"; may be given again. "
+                    "[r-rome, surgery]"),
     ] = None  # fmt: skip
     layer: Annotated[
         list[int] | None, Option(help="Where they write; memit in several. [where traces have their largest effect]")
     ] = None
     token: Annotated[str | None, Option(help="subject, asked, subject_first. [where traces say]")] = None
     covariance: Annotated[
-        str | None, Option(help="Of ordinary text: none (the identity), shipped, or a file of lines. [none]")
-    ] = None
+        str | None,
+        Option(help="Of keys: none (the identity), shipped or a file of lines (of ordinary text), or asked (of the "
+                    "facts of the data that are not edited, where they are asked). [none]"),
+    ] = None  # fmt: skip
     tokens: Annotated[int, Option(min=1, help="Of that text, how many are read.")] = 20_000
     set_: Annotated[
         list[str] | None, Option("--set", help="Another setting, of the editors that have it: clamp=2, search.steps=40")
     ] = None
 
     @property
-    def named(self) -> list[str]:
-        """The editors, each once."""
-        return list(dict.fromkeys(self.by or ["r-rome", "surgery"]))
+    def named(self) -> list[tuple[str, list[str]]]:
+        """The editors, each once, with their own settings."""
+        return [
+            (name, own) for name, *own in (text.split() for text in dict.fromkeys(self.by or ["r-rome", "surgery"]))
+        ]
 
     def check(self) -> None:
         """Raises UnknownName, BadSetting, before anything takes long."""
-        for name in self.named:
+        for name, own in self.named:
             if name not in THROUGH:
-                How(by=name).kind()
+                How(by=name, set_=own).settings()
+            elif own:
+                raise BadSetting(f"{name} takes no settings here, and was given {' '.join(own)}")
 
-    def planners(self, model: ModelOptions, known: CaseSet) -> Iterator[Planner]:
-        """A planner for each editor. Loads the model where it has to be asked. Raises EngramError."""
+    def planners(self, model: ModelOptions, known: CaseSet, edited: Collection[int]) -> Iterator[Planner]:
+        """A planner for each editor; `edited` are the numbers of the facts that will be edited.
+
+        Loads the model where it has to be asked. Raises EngramError.
+        """
         from ..experiments.planning import By, ByNeurons
 
         loaded: Model | None = None
+        among = Among(known, {f.subject for i, f in enumerate(known) if i in edited})
         place: tuple[int, str] | None = None
-        for name in self.named:
+        for text, (name, own) in zip(dict.fromkeys(self.by or ()) or ("", ""), self.named, strict=True):
             if name in THROUGH:
                 yield ByNeurons(kind=name)  # type: ignore[arg-type]
                 continue
-            how = How(by=name, covariance=self.covariance, tokens=self.tokens, set_=self._settings(name))
+            settings = [*self._settings(name), *own]
+            how = How(by=name, covariance=self.covariance, tokens=self.tokens, set_=settings)
             loaded = loaded or model.load()
-            if how.placed and place is None:
+            given = how.settings()
+            layers = given.get("layers") or ([given["layer"]] if "layer" in given else self.layer)
+            if how.placed and place is None and (not layers or not (self.token or "token" in given)):
                 place = self._place(loaded, known)
-            yield By(how.at(loaded, self.layer or ([place[0]] if place else []), self._token(place)), called=name)
+            token = given.get("token", self._token(place))
+            yield By(how.at(loaded, layers or ([place[0]] if place else []), token, among), called=text or name)
 
     def _token(self, place: tuple[int, str] | None) -> str | int | None:
         if self.token is not None:
@@ -98,11 +114,8 @@ class Editors:
 
     def _place(self, model: Model, known: CaseSet) -> tuple[int, str]:
         """The layer and the token that traces of some cases name."""
-        from . import _show
-
-        if self.layer and self.token is not None:
-            return self.layer[-1], self.token
         from ..experiments import suggest_layer
+        from . import _show
 
         with _show.progress("tracing") as bar:
             found = suggest_layer(model, known, n=TRACED, progress=bar)
@@ -141,8 +154,9 @@ def editing(
 
     editors.check()
     known = source.cases(drawing.seed)
-    by = tuple(editors.planners(options, known))
-    experiment = Editing(by, _controls(control), **drawing.drawn(replace(source, relation=None), known))
+    drawn = drawing.drawn(replace(source, relation=None), known)
+    experiment = Editing(controls=_controls(control), **drawn)
+    experiment = replace(experiment, by=tuple(editors.planners(options, known, _edited(experiment, known))))
     places.do(experiment, known, options, as_json=as_json)
 
 
@@ -170,10 +184,16 @@ def in_turn(
 
     editors.check()
     known = source.cases(drawing.seed)
-    by = tuple(editors.planners(options, known))
     more: dict[str, Any] = {"checks": tuple(check)} if check else {}
     drawn = {k: v for k, v in drawing.drawn(replace(source, relation=None), known).items() if k != "shard"}
-    places.do(InTurn(by, growth=growth, stop=stop, **more, **drawn), known, options, as_json=as_json)
+    experiment = InTurn(growth=growth, stop=stop, **more, **drawn)
+    experiment = replace(experiment, by=tuple(editors.planners(options, known, _edited(experiment, known))))
+    places.do(experiment, known, options, as_json=as_json)
+
+
+def _edited(experiment: Experiment, known: CaseSet) -> set[int]:
+    """The numbers of the facts that will be edited."""
+    return {number for case in experiment.cases(known) for number in case["facts"]}
 
 
 def _controls(named: Sequence[str] | None) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ def _apart(found: Sequence[Judged], seed: int) -> Iterator[Score]:
     for each in (f for f in found if f.arm == "edited"):
         controls = [f for f in found if f.editor == each.editor and f.arm != "edited"]
         for control in (plain, *controls):
-            for name in PARTS:
+            for name in (*PARTS, "rewrite: says the old answer"):
                 if (score := against(each, control, name, seed=seed)) is not None:
                     yield score
 

@@ -88,3 +88,18 @@ def percentile(draws: Floats | None, level: float = 0.95) -> tuple[float, float]
         return None
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def proportion(x: Floats, level: float = 0.95) -> tuple[float, float] | None:
+    """Where all of x are 1, or all 0: between which values does their mean lie, were others drawn? Else None.
+
+    The exact interval of a proportion (Clopper & Pearson 1934), of which a bootstrap would make a point.
+
+    >>> low, high = proportion(np.ones(100))
+    >>> round(low, 3), high, proportion(np.array([0.0, 1.0])), proportion(np.ones(1))
+    (0.964, 1.0, None, None)
+    """
+    if len(x) < 2 or not ((x == 0).all() or (x == 1).all()):
+        return None
+    far = float(((1 - level) / 2) ** (1 / len(x)))
+    return (far, 1.0) if x[0] == 1 else (0.0, 1 - far)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import BadSetting
 from ..results import Better, Floats, Score
-from .intervals import Resampling, percentile
+from .intervals import Resampling, percentile, proportion
 
 LETTERS = {"rewrite": "E", "paraphrase": "P", "neighbour": "N", "attribute": "A"}  # of ES, EM, PS …
 STAYS = ("neighbour",)  # groups in which the old answer is the right one
@@ -120,14 +120,17 @@ def agrees(s: float, parts: Sequence[float], *, digits: int = 1) -> bool:
 
 
 def summaries(found: Judged, *, seed: int) -> Iterator[Score]:
-    """Of every score the mean over cases with a 95 % bootstrap interval over cases, its deviation, and S."""
+    """Of every score the mean over cases with a 95 % bootstrap interval over cases, its deviation, and S.
+
+    Where all cases succeed, or none does, no draw can differ, and the interval is that of a proportion.
+    """
     luck: dict[int, Resampling] = {}
     for name, x in found.scores.items():
         there = x[np.isfinite(x)]
         if len(there):
             drawn = luck.setdefault(len(there), Resampling.of(range(len(there)), seed=seed))
             unit = "probability" if name.endswith(("M", "magnitude")) else "fraction"
-            interval = percentile(drawn.draws(_mean, [there]))
+            interval = proportion(there) or percentile(drawn.draws(_mean, [there]))
             yield Score(f"{found.name}: {name}", float(there.mean()), len(there), unit, _better(found), interval)
             yield Score(f"{found.name}: {name}, sd over cases", float(there.std()), len(there), unit)
     parts = [found.scores.get(p) for p in PARTS]
@@ -141,7 +144,8 @@ def _overall(found: Judged, parts: Floats, seed: int) -> Score:
     n = parts.shape[1]
 
     def statistic(*each: Floats, mean: Any) -> Floats:
-        means = [mean(np.nan_to_num(x)) / mean(np.isfinite(x).astype(float)) for x in each]
+        with np.errstate(invalid="ignore"):  # a draw may hold no case that has neighbours
+            means = [mean(np.nan_to_num(x)) / mean(np.isfinite(x).astype(float)) for x in each]
         return harmonic_mean(np.stack(means, axis=-1))
 
     drawn = Resampling.of(range(n), seed=seed).draws(statistic, list(parts))
