@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from .errors import BadSetting, UnknownName
@@ -52,6 +52,12 @@ class Case:
     def wish(self) -> Rewrite:
         """What an editor is asked for."""
         return self.fact.becoming(self.new)
+
+    @property
+    def finished(self) -> Case:
+        """The same with a full stop behind every sentence that ends at its blank, as masked models want it."""
+        every = {group: tuple(p.finished for p in self.asked(group)) for group in GROUPS}
+        return replace(self, prompt=self.prompt.finished, **every)  # type: ignore[arg-type]
 
     def asked(self, group: Group | Literal["rewrite"]) -> tuple[Prompt, ...]:
         """The sentences of one group; "rewrite" is the sentence that is edited."""

@@ -112,6 +112,15 @@ class Prompt:
         """The same sentence with another answer in question."""
         return replace(self, answer=answer)
 
+    @property
+    def finished(self) -> Prompt:
+        """The same with a full stop behind the blank, where nothing is: masked models were taught whole sentences.
+
+        >>> Prompt("The capital of Ireland is [Y]", "Dublin").finished.text
+        'The capital of Ireland is [Y].'
+        """
+        return replace(self, text=f"{self.text}.") if self.text.endswith(BLANK) else self
+
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:

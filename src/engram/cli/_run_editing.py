@@ -78,24 +78,24 @@ class Editors:
     def check(self) -> None:
         """Raises UnknownName, BadSetting, before anything takes long."""
         for name, own in self.named:
-            if name not in THROUGH:
+            if name in THROUGH:
+                _through(name, own)
+            else:
                 How(by=name, set_=own).settings()
-            elif own:
-                raise BadSetting(f"{name} takes no settings here, and was given {' '.join(own)}")
 
     def planners(self, model: ModelOptions, known: CaseSet, edited: Collection[int]) -> Iterator[Planner]:
         """A planner for each editor; `edited` are the numbers of the facts that will be edited.
 
         Loads the model where it has to be asked. Raises EngramError.
         """
-        from ..experiments.planning import By, ByNeurons
+        from ..experiments.planning import By
 
         loaded: Model | None = None
         among = Among(known, {f.subject for i, f in enumerate(known) if i in edited})
         place: tuple[int, str] | None = None
         for text, (name, own) in zip(dict.fromkeys(self.by or ()) or ("", ""), self.named, strict=True):
             if name in THROUGH:
-                yield ByNeurons(kind=name)  # type: ignore[arg-type]
+                yield _through(name, own)
                 continue
             settings = [*self._settings(name), *own]
             how = How(by=name, covariance=self.covariance, tokens=self.tokens, set_=settings)
@@ -127,6 +127,22 @@ class Editors:
 
         known = {f.name for f in dataclasses.fields(How(by=name).kind()[1])}
         return [s for s in self.set_ or () if s.partition("=")[0].partition(".")[0] in known]
+
+
+def _through(name: str, own: Sequence[str]) -> Planner:
+    """An editor that finds neurons first. Raises BadSetting, UnknownName."""
+    from ..experiments.planning import ByNeurons
+
+    given: dict[str, Any] = {"kind": name}
+    for one in own:
+        setting, _, text = one.partition("=")
+        if setting not in ("threshold", "most"):
+            raise UnknownName(f"setting of {name}", setting, ("threshold", "most"))
+        try:
+            given[setting] = float(text) if setting == "threshold" else int(text)
+        except ValueError:
+            raise BadSetting(f"{setting} is a number, not {text!r}") from None
+    return ByNeurons(**given)
 
 
 def editing(

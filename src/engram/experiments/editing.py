@@ -61,7 +61,7 @@ class Editing(Drawn):
         skipped: Skipped = []
         edits: list[dict[str, Any]] = []
         told = []
-        records = dict(records_of(facts, case["facts"]))
+        records = dict(records_of(facts, case["facts"], model))
         for done, (number, record) in enumerate(records.items(), 1):
             try:
                 sentences(model, record)
@@ -122,7 +122,11 @@ class Editing(Drawn):
                     yield Condition(planner.name, arm, control)
 
 
-def records_of(facts: FactSet, numbers: Sequence[int]) -> Iterator[tuple[int, Record]]:
+def records_of(facts: FactSet, numbers: Sequence[int], model: Model | None = None) -> Iterator[tuple[int, Record]]:
+    """The cases of the facts with these numbers, in whole sentences where the model is a masked one.
+
+    Raises BadSetting where there are facts only.
+    """
     if not isinstance(facts, CaseSet):
         raise BadSetting(
             f"{facts.name} has facts, and to judge edits takes cases: data.cases({facts.name!r}), or "
@@ -130,7 +134,8 @@ def records_of(facts: FactSet, numbers: Sequence[int]) -> Iterator[tuple[int, Re
         )
     known = tuple(facts)
     for number in numbers:
-        yield number, facts.case(known[number].id)
+        case = facts.case(known[number].id)
+        yield number, case.finished if model is not None and not model.blank_last else case
 
 
 def told_of(edit: Edit) -> dict[str, Any]:
@@ -146,7 +151,7 @@ def _apart(found: Sequence[Judged], seed: int) -> Iterator[Score]:
     for each in (f for f in found if f.arm == "edited"):
         controls = [f for f in found if f.editor == each.editor and f.arm != "edited"]
         for control in (plain, *controls):
-            for name in (*PARTS, "rewrite: says the old answer"):
+            for name in (*PARTS, "rewrite: says the old answer", "rewrite: P(old answer)"):
                 if (score := against(each, control, name, seed=seed)) is not None:
                     yield score
 

@@ -74,7 +74,7 @@ class InTurn(Drawn):
         """A row for each case, check and group of sentences; `checked` has what ordinary text and weights say."""
         skipped: Skipped = []
         records: dict[int, Record] = {}
-        for number, record in records_of(facts, case["facts"]):
+        for number, record in records_of(facts, case["facts"], model):
             try:
                 sentences(model, record)
                 records[number] = record

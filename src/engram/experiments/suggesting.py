@@ -131,6 +131,7 @@ def _traced(
 def _asked(model: Model, facts: FactSet, fact: Fact) -> Prompt | None:
     """The first of its sentences that the model answers rightly."""
     prompts = facts.prompts(fact, blank_last=model.blank_last, limit=1)
+    prompts = prompts if model.blank_last else tuple(p.finished for p in prompts)
     return next((p for p, a in zip(prompts, ask(model, prompts, top=1), strict=True) if a.knows), None)
 
 
@@ -138,7 +139,7 @@ def _tried(
     model: Model, facts: CaseSet, chosen: Sequence[Fact], trying: Trying, progress: Progress | None
 ) -> Iterator[tuple[str, Floats]]:
     """Of each token, by layer, the part of the facts that get their new answer there."""
-    cases = [_bare(facts.case(f.id)) for f in chosen]
+    cases = [_bare(facts.case(f.id), model) for f in chosen]
     layers, done = len(model.layers), 0
     for token in TOKENS:
         found = np.full(layers, np.nan)
@@ -159,5 +160,5 @@ def _tried(
         yield token, found
 
 
-def _bare(case: Case) -> Case:
-    return Case(case.id, case.fact, case.new, case.prompt)
+def _bare(case: Case, model: Model) -> Case:
+    return Case(case.id, case.fact, case.new, case.prompt if model.blank_last else case.prompt.finished)

@@ -96,8 +96,10 @@ def cases_of(edit: Edit, data: Case | FactSet, model: Model, seed: int) -> list[
             f"judge asks of facts, and this edit is of {said(edit.wish)}: `engram run erasing` judges those"
         )
     if isinstance(data, Case):
-        return [_wished(data, wishes[0])]
-    return [_case(wish, data, model, seed) for wish in wishes]
+        found = [_wished(data, wishes[0])]
+    else:
+        found = [_case(wish, data, model, seed) for wish in wishes]
+    return found if model.blank_last else [c.finished for c in found]
 
 
 def _case(wish: Rewrite, data: FactSet, model: Model, seed: int) -> Case:

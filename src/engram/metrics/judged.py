@@ -54,6 +54,7 @@ def of_sentences(row: Row) -> dict[str, float]:
     hits, old = (np.asarray(row[f"hits_{which}"], float) for which in (right, "old"))
     found: dict[str, Floats] = {
         f"{group}: accuracy": hits, f"{group}: exact": hits == 1, f"{group}: says the old answer": old == 1,
+        f"{group}: P(old answer)": np.exp(-np.asarray(row["nll_old"], float)),
     }  # fmt: skip
     if np.isfinite(other).all():  # ties fail
         letter = LETTERS.get(group)
@@ -129,7 +130,7 @@ def summaries(found: Judged, *, seed: int) -> Iterator[Score]:
         there = x[np.isfinite(x)]
         if len(there):
             drawn = luck.setdefault(len(there), Resampling.of(range(len(there)), seed=seed))
-            unit = "probability" if name.endswith(("M", "magnitude")) else "fraction"
+            unit = "probability" if name.endswith(("M", "magnitude", "P(old answer)")) else "fraction"
             interval = proportion(there) or percentile(drawn.draws(_mean, [there]))
             yield Score(f"{found.name}: {name}", float(there.mean()), len(there), unit, _better(found), interval)
             yield Score(f"{found.name}: {name}, sd over cases", float(there.std()), len(there), unit)
@@ -169,7 +170,8 @@ def against(found: Judged, control: Judged, name: str, *, seed: int) -> Score | 
     drawn = Resampling.of(range(len(apart)), seed=seed).draws(_mean, [apart])
     called = BEFORE if control.arm == BEFORE else control.arm
     value = float(apart.mean())
-    return Score(f"{found.name}: {name}, above {called}", value, len(apart), "fraction", interval=percentile(drawn))
+    unit = "probability" if name.endswith("P(old answer)") else "fraction"
+    return Score(f"{found.name}: {name}, above {called}", value, len(apart), unit, interval=percentile(drawn))
 
 
 def _mean(x: Floats, mean: Any) -> Floats:
