@@ -217,3 +217,17 @@ def test_where_ordinary_text_suffers_an_alarm_stops_the_edits(model, cases):
 
 def facts_case(cases, number):
     return cases.case(tuple(cases)[number].id)
+
+
+def test_what_is_spoken_and_written_is_what_the_model_says_by_itself(model, cases):
+    from engram.metrics.entropy import entropies
+    from engram.models.continuing import continued
+
+    case = cases.cases[0]
+    rows = readings(model, [(0, case, [UNEDITED])], speaks=True, writes=24, seed=3)
+    (rewrite,) = [r for r in rows if r["group"] == "rewrite"]
+    assert rewrite["spoken"] == [eg.ask(model, case.prompt)[0].top[0][0].strip()]
+    (text,) = [r for r in rows if r["group"] == "text"]
+    assert text["entropy"] == entropies(continued(model, case.texts, tokens=24, seed=3)).tolist()
+    (found,) = judged(rows)
+    assert found.scores["GE"][0] == pytest.approx(sum(text["entropy"]) / len(text["entropy"]))

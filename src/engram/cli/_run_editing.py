@@ -153,6 +153,12 @@ def editing(
     control: Annotated[
         list[str] | None, Option(help="random neurons, random layer, toward the truth, or none. [all three]")
     ] = None,
+    speaks: Annotated[
+        bool, Option("--speaks/--silent", help="A causal model also answers by itself, beside being scored.")
+    ] = True,
+    writes: Annotated[
+        int, Option(min=0, help="A causal model also writes texts of so many tokens, for their entropy. 0: none.")
+    ] = 0,
     places: Places,
     as_json: Json = False,
     options: ModelOptions,
@@ -171,7 +177,7 @@ def editing(
     editors.check()
     known = source.cases(drawing.seed)
     drawn = drawing.drawn(replace(source, relation=None), known)
-    experiment = Editing(controls=_controls(control), **drawn)
+    experiment = Editing(controls=_controls(control), speaks=speaks, writes=writes, **drawn)
     experiment = replace(experiment, by=tuple(editors.planners(options, known, _edited(experiment, known))))
     places.do(experiment, known, options, as_json=as_json)
 

@@ -33,8 +33,10 @@ class Editing(Drawn):
 
     The model as it is is asked once for all of them ("no edit"). `controls`: "random neurons" and "random layer" are
     changes of the same size elsewhere, "toward the truth" tells the model what is so already. A case that one of the
-    editors cannot plan is left out of that editor's figures, and said. Nothing is written to the weights while edits
-    are judged. Which cases are drawn is a setting of `Drawn`; the data are a `CaseSet`.
+    editors cannot plan is left out of that editor's figures, and said. A causal model that `speaks` also answers by
+    itself, and where it `writes`, goes on from the cases' texts to so many tokens, for their entropy. Nothing is
+    written to the weights while edits are judged. Which cases are drawn is a setting of `Drawn`; the data are a
+    `CaseSet`.
 
     >>> Editing(facts=5).controls
     ('random neurons', 'random layer', 'toward the truth')
@@ -44,6 +46,8 @@ class Editing(Drawn):
     columns: ClassVar[Mapping[str, str]] = columns()
     by: tuple[Planner, ...] = field(default_factory=lambda: (ByNeurons(),))
     controls: tuple[str, ...] = ARMS
+    speaks: bool = True
+    writes: int = 0
     shard: int = field(default=8, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -51,6 +55,8 @@ class Editing(Drawn):
         names = [p.name for p in self.by]
         if not names or len(set(names)) < len(names):
             raise BadSetting(f"editing takes at least one editor, each under a name of its own, not {names}")
+        if self.writes < 0:
+            raise BadSetting(f"writes is a number of tokens from 0 (none) up, not {self.writes}")
         for arm in self.controls:
             if arm not in ARMS:
                 raise UnknownName("control", arm, ARMS)
@@ -71,7 +77,7 @@ class Editing(Drawn):
                 conditions = list(self._conditions(model, number, record, edits, skipped))
                 told.append((number, record, [UNEDITED, *conditions]))
             planning(done, len(records))
-        rows = readings(model, told, progress=judging)
+        rows = readings(model, told, speaks=self.speaks, writes=self.writes, seed=self.seed, progress=judging)
         return {"rows": rows, "edits": edits, "skipped": skipped, "asked": len(told)}
 
     def summary(self, results: Iterable[Result]) -> Report:
@@ -98,7 +104,8 @@ class Editing(Drawn):
     def settings(self) -> dict[str, Any]:
         """Everything that decides the numbers, as plain values."""
         by = [{"called": p.name, **p.settings()} for p in self.by]
-        return {"by": by, "controls": list(self.controls), **self.drawing()}
+        own = {"controls": list(self.controls), "speaks": self.speaks, "writes": self.writes}
+        return {"by": by, **own, **self.drawing()}
 
     def _conditions(
         self, model: Model, number: int, record: Record, edits: list[dict[str, Any]], skipped: Skipped

@@ -11,9 +11,11 @@ from ..cases import Case
 from ..edits import Edit
 from ..errors import UnaskablePrompt
 from ..facts import BLANK, Prompt
-from ..metrics.judged import BEFORE
+from ..metrics.entropy import entropies
+from ..metrics.judged import BEFORE, TEXT
 from ..models import Model
 from ..models.batching import Progress
+from ..models.continuing import continued, spoken
 from ..models.scoring import Scored, score
 
 NOTHING = float("nan")
@@ -72,7 +74,7 @@ def _sentences(case: Case) -> Iterator[Sentence]:
         yield Sentence("attribute", p, p.answer, old, p.answer)
     for p in case.reverse:
         yield Sentence("reverse", p, p.answer, None, p.answer)
-        if (before := _about(p, new, old)) is not None:
+        if (before := _turned(p, new, old)) is not None:
             yield Sentence("reverse of the old", before, p.answer, None, p.answer)
     for group in ("synonym", "onward"):
         for p in case.asked(group):
@@ -80,7 +82,7 @@ def _sentences(case: Case) -> Iterator[Sentence]:
                 yield Sentence(group, p, p.against, p.answer, p.against)
 
 
-def _about(prompt: Prompt, new: str, old: str) -> Prompt | None:
+def _turned(prompt: Prompt, new: str, old: str) -> Prompt | None:
     """The same sentence about the old answer; None where the new one does not stand in it as words of their own."""
     before, _, behind = prompt.text.partition(BLANK)
     name = rf"(?<!\w){re.escape(new)}(?!\w)"
@@ -88,28 +90,56 @@ def _about(prompt: Prompt, new: str, old: str) -> Prompt | None:
     return Prompt(BLANK.join(parts), prompt.answer) if parts != [before, behind] else None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A case's sentences under one condition; `edit` is its number among all edits."""
+
+    number: int
+    case: Case
+    condition: Condition
+    told: Sequence[Sentence]
+    edit: int
+
+
 def readings(
-    model: Model, cases: Sequence[tuple[int, Case, Sequence[Condition]]], *, progress: Progress | None = None
-) -> list[dict[str, Any]]:
+    model: Model, cases: Sequence[tuple[int, Case, Sequence[Condition]]], *, speaks: bool = False, writes: int = 0,
+    seed: int = 0, progress: Progress | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Of each case (with its number) and condition a row for each group of sentences, as `metrics.judged` reads them.
 
-    All in as few passes as memory allows, each row of a batch under its own edit; no weight is written. Raises
-    UnaskablePrompt, OtherWeights, NotFinite, OutOfMemory.
+    A causal model that `speaks` also answers by itself, and where it `writes`, goes on from the case's texts up to so
+    many tokens, drawn by `seed`. All in as few passes as memory allows, each row of a batch under its own edit; no
+    weight is written. Raises UnaskablePrompt, OtherWeights, NotFinite, OutOfMemory, PromptTooLong.
     """
-    asked: list[Prompt] = []
-    edits: list[Edit | None] = []
-    of: list[int] = []
-    plan: list[tuple[int, Case, Condition, list[Sentence]]] = []
+    plan: list[Asked] = []
     for number, case, conditions in cases:
         told = sentences(model, case)
         for condition in conditions:
-            plan.append((number, case, condition, told))
-            edits.append(condition.edit)
-            own = [p for s in told for p in _asked(s)]
-            asked += own
-            of += [len(edits) - 1] * len(own)
-    scored = iter(score(model, asked, edits=edits, of=of, progress=progress))
-    return [row for number, case, condition, told in plan for row in _rows(number, case, condition, told, scored)]
+            plan.append(Asked(number, case, condition, told, len(plan)))
+    edits = [a.condition.edit for a in plan]
+    asked = [(p, a.edit) for a in plan for s in a.told for p in _asked(s)]
+    scored = iter(score(model, [p for p, _ in asked], edits=edits, of=[e for _, e in asked], progress=progress))
+    said = iter(_spoken(model, plan, edits) if speaks and model.blank_last else ())
+    rows = [row for a in plan for row in _rows(a, scored, said)]
+    return [*rows, *(_written(model, plan, edits, writes, seed) if writes and model.blank_last else ())]
+
+
+def _spoken(model: Model, plan: Sequence[Asked], edits: Sequence[Edit | None]) -> list[str]:
+    """What is said freely in each sentence, as many tokens as the right answer has."""
+    asked = [(s.prompt.asking_for(s.wanted), a.edit) for a in plan for s in a.told]
+    return spoken(model, [p for p, _ in asked], edits=edits, of=[e for _, e in asked])
+
+
+def _written(
+    model: Model, plan: Sequence[Asked], edits: Sequence[Edit | None], tokens: int, seed: int
+) -> Iterator[dict[str, Any]]:
+    texts = [(text, a.edit) for a in plan for text in a.case.texts]
+    whole = continued(model, [t for t, _ in texts], tokens=tokens, seed=seed, edits=edits, of=[e for _, e in texts])
+    bits = iter(entropies(whole).tolist())
+    for a in plan:
+        own = [next(bits) for _ in a.case.texts]
+        if own:
+            yield {**_about(a, TEXT), **{k: [] for k in SAID}, "entropy": own}
 
 
 def _asked(s: Sentence) -> Iterator[Prompt]:
@@ -118,20 +148,24 @@ def _asked(s: Sentence) -> Iterator[Prompt]:
             yield s.prompt.asking_for(answer)
 
 
-def _rows(
-    number: int, case: Case, condition: Condition, told: Sequence[Sentence], scored: Iterator[Scored]
-) -> Iterator[dict[str, Any]]:
-    groups: dict[str, list[tuple[Sentence, Scored, Scored | None]]] = {}
-    for s in told:
-        groups.setdefault(s.group, []).append((s, next(scored), next(scored) if s.old is not None else None))
+def _rows(a: Asked, scored: Iterator[Scored], said: Iterator[str]) -> Iterator[dict[str, Any]]:
+    groups: dict[str, list[tuple[Sentence, Scored, Scored | None, str | None]]] = {}
+    for s in a.told:
+        new, old = next(scored), next(scored) if s.old is not None else None
+        groups.setdefault(s.group, []).append((s, new, old, next(said, None)))
     for group, own in groups.items():
         yield {
-            "relation": case.fact.relation, "number": number, "subject": case.fact.subject,
-            "answer": case.fact.answer, "new_answer": case.new, "editor": condition.editor, "arm": condition.arm,
-            "group": group, "nll_new": [new.nll for _, new, _ in own], "nll_old": [_or(old, "nll") for *_, old in own],
-            "hits_new": [new.hits for _, new, _ in own], "hits_old": [_or(old, "hits") for *_, old in own],
-            "wanted": [s.wanted for s, *_ in own], "spoken": [],
+            **_about(a, group), "nll_new": [new.nll for _, new, _, _ in own],
+            "nll_old": [_or(old, "nll") for _, _, old, _ in own], "hits_new": [new.hits for _, new, _, _ in own],
+            "hits_old": [_or(old, "hits") for _, _, old, _ in own], "wanted": [s.wanted for s, *_ in own],
+            "spoken": [x for *_, x in own if x is not None], "entropy": [],
         }  # fmt: skip
+
+
+def _about(a: Asked, group: str) -> dict[str, Any]:
+    fact, condition = a.case.fact, a.condition
+    return {"relation": fact.relation, "number": a.number, "subject": fact.subject, "answer": fact.answer,
+            "new_answer": a.case.new, "editor": condition.editor, "arm": condition.arm, "group": group}  # fmt: skip
 
 
 def _or(scored: Scored | None, what: str) -> float:

@@ -65,7 +65,7 @@ def judge(
         control = CONTROLS[name](model, edit, seed=seed + i)
         conditions += [] if control is None else [Condition(EDITED, name, control)]
     first, second = halves(progress)
-    rows = readings(model, [(i, c, conditions) for i, c in enumerate(cases)], progress=first)
+    rows = readings(model, [(i, c, conditions) for i, c in enumerate(cases)], speaks=True, progress=first)
     found = judged(rows if len(cases) > 1 else each_sentence(rows))
     scores = [s for each in found for s in summaries(each, seed=seed)]
     for each in (f for f in found if f.arm == EDITED):

@@ -22,6 +22,7 @@ LETTERS = {"rewrite": "E", "paraphrase": "P", "neighbour": "N", "attribute": "A"
 STAYS = ("neighbour",)  # groups in which the old answer is the right one
 PARTS = ("ES", "PS", "NS")  # of S
 BEFORE = "no edit"
+TEXT = "text"  # the group of what the model writes by itself
 
 Row = Mapping[str, Any]
 
@@ -31,12 +32,12 @@ def columns() -> dict[str, str]:
 
     `nll` are mean −ln P per token of the answer, `hits` the part of its tokens that are the model's first, given those
     before; `new` and `old` are the wish's answer and the true one (or what takes their places in the group; NaN where
-    there is no such answer). `spoken` is what the model says by itself.
+    there is no such answer). `spoken` is what the model says by itself, `entropy` that of each text it writes, in bits.
     """
     about = {"relation": "text", "number": "whole", "subject": "text", "answer": "text", "new_answer": "text"}
     who = {"editor": "text", "arm": "text", "group": "text"}
     said = {"nll_new": "reals", "nll_old": "reals", "hits_new": "reals", "hits_old": "reals"}
-    return {**about, **who, **said, "wanted": "texts", "spoken": "texts"}
+    return {**about, **who, **said, "wanted": "texts", "spoken": "texts", "entropy": "reals"}
 
 
 def of_sentences(row: Row) -> dict[str, float]:
@@ -49,6 +50,8 @@ def of_sentences(row: Row) -> dict[str, float]:
     (0.5, 1.0)
     """
     group = row["group"]
+    if group == TEXT:
+        return {"GE": float(np.mean(row["entropy"]))}
     right, wrong = ("old", "new") if group in STAYS else ("new", "old")
     nll, other = (np.asarray(row[f"nll_{which}"], float) for which in (right, wrong))
     hits, old = (np.asarray(row[f"hits_{which}"], float) for which in (right, "old"))
@@ -130,7 +133,13 @@ def summaries(found: Judged, *, seed: int) -> Iterator[Score]:
         there = x[np.isfinite(x)]
         if len(there):
             drawn = luck.setdefault(len(there), Resampling.of(range(len(there)), seed=seed))
-            unit = "probability" if name.endswith(("M", "magnitude", "P(old answer)")) else "fraction"
+            unit = (
+                "bits"
+                if name == "GE"
+                else "probability"
+                if name.endswith(("M", "magnitude", "P(old answer)"))
+                else "fraction"
+            )
             interval = proportion(there) or percentile(drawn.draws(_mean, [there]))
             yield Score(f"{found.name}: {name}", float(there.mean()), len(there), unit, _better(found), interval)
             yield Score(f"{found.name}: {name}, sd over cases", float(there.std()), len(there), unit)
