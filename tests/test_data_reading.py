@@ -33,7 +33,7 @@ def test_a_path_reads_whatever_is_laid_out_there(shared_data: Path, tmp_path: Pa
 
 
 def test_a_misspelt_name_is_met_with_did_you_mean() -> None:
-    with pytest.raises(UnknownName, match=r"Did you mean pararel, mpararel\?.*Nor is there a file or folder"):
+    with pytest.raises(UnknownName, match=r"Did you mean pararel, mpararel, context_pararel\?.*Nor is there a file or folder"):
         data.read("parrarel")
     with pytest.raises(AttributeError, match="parrarel"):
         data.parrarel  # noqa: B018
@@ -52,7 +52,7 @@ def test_a_setting_that_the_data_set_does_not_have_is_refused() -> None:
 def test_the_catalogue_says_of_each_data_set_whose_it_is_and_whether_it_needs_a_path() -> None:
     entries = {e.name: e for e in data.catalogue()}
     assert {"blimp", "known_1000", "lama", "mpararel", "pararel", "shipped"} <= set(entries)
-    needing = {"blimp", "counterfact", "known_1000", "lama", "mpararel", "zsre"}
+    needing = {"blimp", "context_pararel", "counterfact", "known_1000", "lama", "mpararel", "zsre"}
     assert {name for name, e in entries.items() if e.needs_path} == needing
     assert [e.name for e in entries.values() if not (e.description.endswith(".") and e.origin and e.licence)] == []
 

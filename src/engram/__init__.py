@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .cases import Case, CaseSet
     from .editors import MEMIT, ROME, AlphaEdit, CausalNeuron, Erasure, FineTuning, KnowledgeSurgery, rewrite
     from .edits import Edit
-    from .experiments import judge, suggest_layer
+    from .experiments import diff, judge, suggest_layer
     from .facts import Fact, FactSet, Prompt, Relation, Rewrite
     from .interventions import Fixed, Noised, Scaled, Steered, amplified, fixed, noised, suppressed
     from .locators import Ablation, Activation, GradientTimesActivation, IntegratedGradients, locate
@@ -42,7 +42,7 @@ _HOME = {
         "rewrite",
     ),
     "edits": ("Edit",),
-    "experiments": ("judge", "suggest_layer"),
+    "experiments": ("diff", "judge", "suggest_layer"),
     "facts": ("Fact", "FactSet", "Prompt", "Relation", "Rewrite"),
     "interventions": ("Fixed", "Noised", "Scaled", "Steered", "amplified", "fixed", "noised", "suppressed"),
     "locators": ("Ablation", "Activation", "GradientTimesActivation", "IntegratedGradients", "locate"),

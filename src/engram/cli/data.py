@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from ..cases import CaseSet
 from ..facts import FactSet, Prompt
-from . import _cases, _show
+from . import _cases, _run_context, _show
 from ._options import Json, spread
 from ._show import NUMBER, TEXT, WORD
 
@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
     )  # fmt: skip
     sets.command("show")(data)
     sets.command("counterfact-from")(spread(_cases.counterfact_from))
+    sets.command("contexts-from")(spread(_run_context.contexts_from))
     app.add_typer(sets, name="data")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,12 +24,15 @@ ROWS = {
     "ES": "edited sentence: the new answer is likelier than the old (ES)",
     "EM": "… by how much (EM, points of probability)",
     "rewrite: exact": "… the new answer is the model's first",
+    "rewrite: spoken": "… the model says it freely",
     "PS": "paraphrases: the new answer is likelier (PS)",
     "PM": "… by how much (PM)",
     "paraphrase: exact": "… the new answer is the first",
+    "paraphrase: spoken": "… the model says it freely",
     "NS": "neighbours: the old answer stays likelier (NS)",
     "NM": "… by how much (NM)",
     "neighbour: exact": "… the old answer is the first",
+    "neighbour: spoken": "… the model says it freely",
     "S": "harmonic mean of ES, PS and NS (S)",
     "attribute: exact": "others with the new answer: it is the first",
     "reverse: exact": "reverse, from the new answer: the subject is the first",
@@ -97,21 +101,37 @@ def _first(minimal: FactSet, pairs: int) -> FactSet:
 
 def _lines(report: Report, model: str) -> None:
     known = {s.name: s for s in report.scores}
-    arms = {"no edit": "no edit", "edited": "edited", **{a: f"edited, {a}" for a in report.settings["controls"]}}
+    settings = report.settings
+    arms = {"no edit": "no edit", "edited": "edited", **{a: f"edited, {a}" for a in settings["controls"]}}
     _show.line(report.title)
-    _show.line(f"judged on {model}")
+    _show.line(f"judged on {model}; sentences (%)")
     _show.line()
     rows = []
     for name, called in ROWS.items():
         found = [known.get(f"{arm}: {name}") for arm in arms.values()]
         if any(found):
             rows.append([called, *map(_percent, found), str(next(s.n for s in found if s is not None))])
-    _show.table([("%", TEXT), *((arm, NUMBER) for arm in arms), ("n", NUMBER)], rows)
+    _show.table([("", TEXT), *((arm, NUMBER) for arm in arms), ("n", NUMBER)], rows)
     _show.line()
-    told = [s for s in report.scores if "perplexity" in s.name or s.name == "syntax, change"]
-    _show.entries([(s.name, f"{_decimal(s)} (n = {s.n}{' texts' if 'ratio' not in s.name else ''})") for s in told])
+    _show.entries(_beside(known))
+    _show.line(f"in brackets: {UNITS['interval']}; seed {settings['seed']}")
     for note in report.notes:
         _show.line(f"note: {note}")
+    if "edited: NS" not in known:
+        _show.line(f"note: {settings['data']} has no neighbours of this fact, so there is no NS, and no S")
+
+
+def _beside(known: Mapping[str, Score]) -> Iterator[tuple[str, str]]:
+    """What is no part of sentences: other facts, minimal pairs, ordinary text."""
+    if (ratio := known.get("elsewhere: perplexity of the true answers, ratio")) is not None:
+        yield "other relations", f"perplexity of the true answers times {_decimal(ratio)} ({ratio.n} facts)"
+    if (change := known.get("syntax, change")) is not None:
+        yield "minimal pairs", f"told apart: {100 * change.value:+.1f} points{_points(change)} ({change.n} pairs)"
+    for name, grown in known.items():
+        kind, _, what = name.partition(": ")
+        if what == "ratio" and f"{kind} before" in known:
+            before, after = (f"{known[f'{kind} {when}'].value:.1f}" for when in ("before", "after"))
+            yield "ordinary text", f"{kind} {before} → {after}, times {_decimal(grown)} ({grown.n} texts)"
 
 
 def _percent(score: Score | None) -> str:
@@ -119,6 +139,10 @@ def _percent(score: Score | None) -> str:
         return "–"
     around = "" if score.interval is None else " [{:.0f}, {:.0f}]".format(*(100 * x for x in score.interval))
     return f"{100 * score.value:.0f}{around}"
+
+
+def _points(score: Score) -> str:
+    return "" if score.interval is None else " [{:+.1f}, {:+.1f}]".format(*(100 * x for x in score.interval))
 
 
 def _decimal(score: Score) -> str:

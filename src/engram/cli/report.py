@@ -21,7 +21,9 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    runs: Annotated[list[Path], Argument(help="Folders of runs, or one that `engram reproduce` made.")],
+    runs: Annotated[
+        list[Path], Argument(help="Folders of runs, or one that `engram reproduce` or `engram audit` made.")
+    ],
     out: Annotated[
         Path | None, Option("--out", "-o", help="Folder of the report. [that of the one run, and in it `report`]")
     ] = None,
@@ -38,6 +40,7 @@ def report(
     engram report runs/dai
     """
     from ..report import free, report_run, report_runs
+    from ..report.audit import AUDIT, report_audit
     from ..report.beside import RECIPE, report_recipe
     from ..report.book import KIND
 
@@ -47,6 +50,8 @@ def report(
         free(out, KIND, force=force)
     if len(runs) == 1 and (runs[0] / RECIPE).is_file():
         page = report_recipe(runs[0], out)
+    elif len(runs) == 1 and (runs[0] / AUDIT).is_file():
+        page = report_audit(runs[0], out)
     elif len(found := opened(runs)) == 1:
         page = report_run(found[0], out)
     else:

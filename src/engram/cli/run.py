@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
-from . import _run_editing, _run_tracing
+from . import _run_context, _run_criteria, _run_editing, _run_numbers, _run_punctuation, _run_syntax, _run_tracing
 from ._drawn import Drawing, Source
 from ._finding import Finding
 from ._options import Json, ModelOptions, spread
@@ -27,7 +27,10 @@ def register(app: typer.Typer) -> None:
     )
     for command in (
         attribution, neurons, suppression, activation_by_prompt, trigger_prompts, updating, erasing,
-        _run_tracing.tracing, _run_tracing.agreement, _run_editing.editing, _run_editing.in_turn,
+        _run_context.demonstrations, _run_context.perturbation,
+        _run_punctuation.punctuation, _run_tracing.tracing, _run_tracing.agreement, _run_editing.editing,
+        _run_editing.in_turn, _run_criteria.criteria, _run_numbers.profile, _run_numbers.minimal_pairs,
+        _run_syntax.determiners, _run_syntax.localisation,
     ):  # fmt: skip
         experiments.command(command.__name__)(spread(command))
     app.add_typer(experiments, name="run")
@@ -78,6 +81,9 @@ def suppression(
     source: Source,
     found: Finding,
     by: Annotated[float, Option(help="How many times louder amplified neurons are.")] = 2.0,
+    unrelated: Annotated[
+        bool, Option("--unrelated", help="Other facts with the neurons amplified, too, and changes in points.")
+    ] = False,
     method: Method,
     places: Places,
     as_json: Json = False,
@@ -96,7 +102,7 @@ def suppression(
     from ..experiments import Suppression
 
     known = source.read()
-    experiment = Suppression(found.finder(method, source.relations(known)), by=by)
+    experiment = Suppression(found.finder(method, source.relations(known)), by=by, unrelated=unrelated)
     places.do(experiment, known, options, as_json=as_json)
 
 

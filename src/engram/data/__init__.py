@@ -13,15 +13,23 @@ from ..facts import FactSet
 from .base import DataSet, Entry, catalogue, data_sets, read, verb
 from .case_form import save_cases
 from .cases import CaseData, cases
+from .contexts import InContext, fewer_demonstrations, save_contexts, with_demonstrations
 from .counterfactual import case_of, counterfact_from
+from .counts import Counts, counts
+from .determiners import determiner_pairs
+from .labels import gender_of, label_of, number_of
+from .one_token import one_token_pairs
+from .sentence_sets import sentence_sets, together
 from .texts import texts
 
 if TYPE_CHECKING:
     shipped: Callable[..., FactSet]  # else a type checker takes the folder of that name for a module
 
 __all__ = [
-    "CaseData", "DataSet", "Entry", "case_of", "cases", "catalogue", "counterfact_from", "data_sets", "read",
-    "save_cases", "texts",
+    "CaseData", "Counts", "DataSet", "Entry", "InContext", "case_of", "cases", "catalogue", "counterfact_from",
+    "counts", "data_sets", "determiner_pairs", "fewer_demonstrations", "gender_of", "label_of", "number_of",
+    "one_token_pairs", "read", "save_cases", "save_contexts", "sentence_sets", "texts", "together",
+    "with_demonstrations",
 ]  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def catalogue() -> tuple[Entry, ...]:
     """Which data sets are there, whose are they, and which need a path?
 
     >>> [entry.name for entry in catalogue() if not entry.needs_path]
-    ['pararel', 'shipped']
+    ['pairs', 'pararel', 'punctuation', 'shipped']
     """
     return tuple(
         Entry(name, (inspect.getdoc(cls) or "").partition("\n")[0], cls.origin, cls.licence, cls.needs_path)
@@ -89,7 +89,7 @@ def read(name_or_path: str | Path, **settings: Any) -> FactSet:
 
     >>> read("parrarel")
     Traceback (most recent call last):
-    engram.errors.UnknownName: There is no data set called 'parrarel'. Did you mean pararel, mpararel? ...
+    engram.errors.UnknownName: There is no data set called 'parrarel'. Did you mean pararel, mpararel, ...
     """
     return data_set(name_or_path, settings).read()
 

@@ -17,7 +17,7 @@ from ..errors import BadSetting, EngramError
 from ..facts import Fact, FactSet, Prompt
 from ..interventions import Scaled
 from ..metrics import RelationChanges
-from ..metrics.outcomes import changes, notes, nothing_tried, scores_of
+from ..metrics.outcomes import UNRELATED, changes, in_points, notes, nothing_tried, scores_of
 from ..models import Model, ask
 from ..models.batching import Progress
 from ..neurons import NeuronSet
@@ -33,7 +33,10 @@ class Suppression(Experiment):
     """Suppress and amplify every fact's refined neurons at the blank; report how P(answer) changes.
 
     `neurons` finds them, or knows the run that did; its settings say which facts are tried, and whether in templates
-    that had no part in finding them. `by` is the factor of amplification. Raises BadSetting.
+    that had no part in finding them. `by` is the factor of amplification. `unrelated` is what Wen & Bai (2022) add:
+    facts of the same and of another relation are asked with the neurons amplified, too (their code silences them
+    again), and every change is also told in probability, over prompts and as the mean over relations. Raises
+    BadSetting.
     """
 
     name: ClassVar[str] = "suppression"
@@ -44,6 +47,7 @@ class Suppression(Experiment):
     }  # fmt: skip
     neurons: Finder = field(default_factory=Neurons)
     by: float = 2.0
+    unrelated: bool = False
 
     def __post_init__(self) -> None:
         if self.by < 0:
@@ -84,12 +88,16 @@ class Suppression(Experiment):
         relations = changes(done, seed=self.neurons.seed)
         for condition, change in relations.items():
             scores += scores_of(done, condition, change.mean)
+        if self.unrelated:
+            for condition, change in changes(done, by="absolute", seed=self.neurons.seed).items():
+                scores += in_points(done, condition, change.mean)
         said = tuple(notes(done, self.neurons.mean))
         return Report("suppression", tuple(scores), self.settings(), said), relations
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides the numbers, as plain values."""
-        return {"neurons": self.neurons.settings(), "by": self.by}
+        added = {"unrelated": True} if self.unrelated else {}
+        return {"neurons": self.neurons.settings(), "by": self.by, **added}
 
     def _trial(self, found: Sets, i: int) -> _Trial:
         fact, number = found.facts[i], found.numbers[i]
@@ -122,7 +130,7 @@ class Suppression(Experiment):
         before: Mapping[Fact, Sequence[Answer]],
     ) -> Iterator[dict[str, Any]]:  # fmt: skip
         for condition, (fact, neurons, factor) in t.conditions(other, self.by).items():
-            if fact is None:
+            if fact is None or (condition in UNRELATED and not self.unrelated):
                 continue
             after = ask(model, prompts[fact], under=Scaled(neurons, factor)) if neurons else before[fact]
             yield {
@@ -181,4 +189,6 @@ class _Trial:
             "amplified": (self.fact, own, by),
             "baseline amplified": (self.fact, baseline, by),
             "chance amplified": (self.fact, chance, by),
+            "same relation amplified": (self.near, own, by),
+            "other relation amplified": (far, own, by),
         }

@@ -3,6 +3,7 @@
 from .base import Intervention, interventions
 from .fixed import Fixed, fixed
 from .noised import Noised, noised
+from .perturbed import Perturbed
 from .scaled import Scaled, amplified, suppressed
 from .steered import Steered
 
@@ -10,6 +11,7 @@ __all__ = [
     "Fixed",
     "Intervention",
     "Noised",
+    "Perturbed",
     "Scaled",
     "Steered",
     "amplified",

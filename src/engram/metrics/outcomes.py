@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..results import Better, Floats, Score
-from .changes import accuracy, average, ratio_of_means
+from .changes import absolute, accuracy, average, ratio_of_means
 from .intervals import Resampling, percentile
 from .pairs import Pairs
 from .relations import RelationChanges, by_relation
@@ -31,6 +31,10 @@ CONDITIONS = {
     "amplified": "its own neurons amplified",
     "baseline amplified": "neurons chosen by activation alone amplified",
     "chance amplified": "as many random neurons of the same layers amplified",
+}
+UNRELATED = {  # what `Suppression` does only when asked to
+    "same relation amplified": "its neurons amplified, another fact of the relation asked (with another answer)",
+    "other relation amplified": "its neurons amplified, a fact of another relation asked",
 }
 _BETTER: dict[str, Better] = {"suppressed": "lower", "amplified": "higher"}
 
@@ -54,14 +58,14 @@ def _said_under(results: Iterable[Result], condition: str) -> list[tuple[tuple[s
     ]
 
 
-def changes(results: Iterable[Result], *, seed: int = 0) -> dict[str, RelationChanges]:
-    """Under every condition that was tried: the change of each relation, and the mean over them."""
+def changes(results: Iterable[Result], *, by: str = "ratio of means", seed: int = 0) -> dict[str, RelationChanges]:
+    """Under every condition that was tried: the change (`by` which of CHANGES) of each relation, and their mean."""
     done = list(results)
     found = {}
-    for condition in CONDITIONS:
+    for condition in {**CONDITIONS, **UNRELATED}:
         groups = {r["relation"]: pairs for r in done if (pairs := pairs_of([r], condition)) is not None}
         if any(p.before.any() for p in groups.values()):
-            found[condition] = by_relation(groups, seed=seed)
+            found[condition] = by_relation(groups, change=by, seed=seed)
     return found
 
 
@@ -85,6 +89,19 @@ def scores_of(results: Iterable[Result], condition: str, mean: Score) -> list[Sc
         score(": P(answer) after", "probability", average, "after"),
         score(": accuracy before", "fraction", accuracy, "rank_before"),
         score(": accuracy after", "fraction", accuracy, "rank_after"),
+    ]
+
+
+def in_points(results: Iterable[Result], condition: str, mean: Score) -> list[Score]:
+    """The absolute change of P(answer) pooled over prompts, and its `mean` over relations, as Wen & Bai report it."""
+    if (pairs := pairs_of(results, condition)) is None:
+        return []
+    both = (pairs.before, pairs.after)
+    interval = percentile(Resampling.of(pairs.facts).draws(absolute, both))
+    name, better = f"{condition}: absolute change", _BETTER.get(condition, "neither")
+    return [
+        Score(name, float(absolute(*both)), len(both[0]), "probability", better, interval),
+        replace(mean, name=f"{name}, mean over relations", better=better),
     ]
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from ..errors import BadSetting, UnknownName
 from ..experiments import (
     ActivationByPrompt,
     Attributions,
     Erasing,
-    Experiment,
     Neurons,
     StoredNeurons,
     Suppression,
@@ -21,17 +20,9 @@ from ..experiments import (
 )
 from ..locators import Activation
 from ..texts import Texts
+from .base import Step
 
 Like = Literal["engram", "paper", "hunter"]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A run: the name of its folder, what it finds out, and its experiment."""
-
-    name: str
-    finds: str
-    experiment: Experiment
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +38,7 @@ class Dai2022:
     ['attribution', 'activation', 'neurons', 'suppression', 'updating', 'erasing']
     """
 
+    few: ClassVar[int] = 5
     like: Like = "engram"
     facts: int | None = None
     known_only: bool = False
@@ -59,6 +51,12 @@ class Dai2022:
             raise UnknownName("way to reproduce", self.like, get_args(Like))
         if self.facts is not None and self.facts < 1:
             raise BadSetting(f"facts per relation is a number from 1 up, not {self.facts}")
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What of the paper is not run with these settings, and why."""
+        missing = "Tables 3 and 4 are left out: there are no texts about these facts, --texts names some."
+        return () if self.texts is not None else (missing,)
 
     def steps(self, out: str | Path) -> Iterator[Step]:
         """The runs in `out`, each in a folder of its name: those that others build on come first."""

@@ -11,20 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData
-from ..results import Report, Score
+from ..results import Score
 from ..store import Run, open_run
 from .bars import Bars, Series, number
 from .book import report_runs
-from .canvas import BLUE, GREY, ORANGE, VERMILLION
+from .canvas import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILLION
 from .chapters.base import drawn
+from .knowledge import closing
 from .page import Items, Part, Picture, Section
+from .remarks import kind_of, remarks
 from .tables import Table, flat, signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RECIPE = "recipe.json"  # what a folder of runs was made by
-_COLOURS = {"refined neurons": BLUE, "activation baseline": ORANGE, "random neurons": GREY}
+_COLOURS = {"refined neurons": BLUE, "activation baseline": ORANGE, "random neurons": GREY, "no edit": GREY}
+MORE = (BLUE, ORANGE, GREEN, PURPLE, INK)
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,12 @@ class Found:
         return cls(recipe, runs)
 
     def score(self, row: Mapping[str, Any]) -> Score | None:
-        """Ours, of a published number."""
+        """Ours, of a published number; None where it was not measured, or is of the other kind of model."""
+        if row.get("kind") not in (None, kind_of(next(iter(self.runs.values())))):
+            return None
         run = self.runs.get(row["run"])
         report = run.summary() if run is not None else None
         return None if report is None else {s.name: s for s in report.scores}.get(row["score"])
-
-    @property
-    def report(self) -> Report | None:
-        """The summary of the neurons, which say how many facts there are."""
-        return self.runs["neurons"].summary() if "neurons" in self.runs else None
 
 
 @cache
@@ -84,18 +84,21 @@ def report_recipe(folder: str | Path, out: str | Path | None = None) -> Path:
     found = Found.at(folder)
     paper = published(found.recipe["recipe"])
     figures: dict[str, Figure] = {}
-    sections = [Section("Beside the published numbers", list(_beside(found, paper, figures))),
-                Section("What was run", list(_made(found)))]  # fmt: skip
+    sections = [
+        Section("Beside the published numbers", list(_beside(found, paper, figures))),
+        *closing(found.recipe["recipe"], found.runs),
+        Section("What was run", list(_made(found))),
+    ]
     said = {"recipe": found.recipe, "beside": list(_plain(found, paper))}
-    title = f"{paper['paper'].split(',')[0]} et al. ({_year(paper)}), reproduced"
+    title = f"{paper.get('authors') or paper['paper'].split(',')[0] + ' et al.'} ({_year(paper)}), reproduced"
     runs = list(found.runs.values())
     return report_runs(runs, out or Path(folder) / "report", title=title, before=sections, figures=figures, said=said)
 
 
 def _beside(found: Found, paper: Mapping[str, Any], figures: dict[str, Figure]) -> Iterator[Part]:
     yield f"The paper: {paper['paper']}."
-    yield Items(list(_cannot(found, paper)))
-    for i, table in enumerate(paper["tables"], 1):
+    yield Items(list(remarks(found.recipe, found.runs, paper)))
+    for i, table in enumerate(paper.get("tables", ()), 1):
         yield Section(table["place"], list(_table(found, table, figures, i)))
 
 
@@ -104,7 +107,9 @@ def _table(found: Found, table: Mapping[str, Any], figures: dict[str, Figure], i
     if not any(score for _, score in rows):
         yield "Not measured here."
     else:
-        yield _picture(rows, table, figures, f"beside-{i}")
+        ours = kind_of(next(iter(found.runs.values())))
+        seen = [(row, score) for row, score in rows if row.get("kind") in (None, ours)]
+        yield _picture(seen, table, figures, f"beside-{i}")
     scale, digits, signs = table["scale"], table["digits"], table["signs"]
     shown = [
         [row["place"], row["what"], row["neurons"], _as(row["value"], table),
@@ -115,7 +120,7 @@ def _table(found: Found, table: Mapping[str, Any], figures: dict[str, Figure], i
     columns = (
         "place in the paper",
         "what",
-        "neurons",
+        table.get("by", "neurons"),
         f"published{part} #",
         f"here{part} #",
         f"n: {table['counts']} #",
@@ -123,8 +128,9 @@ def _table(found: Found, table: Mapping[str, Any], figures: dict[str, Figure], i
     yield Table(f"{table['title']}. In brackets: 95 % intervals, facts resampled", columns, shown)
     if "printed" in table:
         printed = table["printed"]
-        names = tuple(c if i == 0 else f"{c} #" for i, c in enumerate(printed["columns"]))
-        yield Table("The table as printed", names, printed["rows"])
+        words = (0, *printed.get("words", ()))
+        names = tuple(c if i in words else f"{c} #" for i, c in enumerate(printed["columns"]))
+        yield Table(printed.get("title", "The table as printed"), names, printed["rows"])
 
 
 def _picture(
@@ -132,7 +138,10 @@ def _picture(
     name: str,
 ) -> Picture:  # fmt: skip
     here, there = [], []
-    for who, colour in _COLOURS.items():
+    whose = dict.fromkeys(row["neurons"] for row, _ in rows)
+    others = iter(MORE)
+    for who in (*(w for w in _COLOURS if w in whose), *(w for w in whose if w not in _COLOURS)):
+        colour = _COLOURS.get(who) or next(others, GREY)
         own = [(row, score) for row, score in rows if row["neurons"] == who]
         if own:
             here.append(Series(who, colour, {row["what"]: score for row, score in own if score}))
@@ -148,58 +157,6 @@ def _picture(
         digits=table["digits"], signs=table["signs"],
     )  # fmt: skip
     return drawn(figures, name, bars)
-
-
-def _cannot(found: Found, paper: Mapping[str, Any]) -> Iterator[str]:
-    """Why sizes cannot be compared, one sentence each."""
-    run = next(iter(found.runs.values()))
-    model, data = run.manifest["model"]["name"], run.manifest["data"]["name"]
-    settings = found.recipe["settings"]
-    same = model.rpartition("/")[2] == paper["model"]
-    if not same:
-        yield (
-            f"Another model: the paper's numbers are of {paper['model']}, these of {model}. Signs and the order of "
-            "rows can be compared, sizes cannot; perplexities and activations depend on the model most of all."
-        )
-    report = found.report
-    n = report["attribution: neurons per fact"].n if report is not None else 0
-    if data != paper["data"]:
-        yield f"Other facts: the paper asked {paper['facts']:,} of ParaRel, here {n:,} of {data!r} were tried."
-    elif n < paper["facts"]:
-        yield f"A sample: {n:,} of the {paper['facts']:,} facts of the paper."
-    if settings["facts"] is not None:
-        yield (
-            f"At most {settings['facts']} facts of each relation were drawn (seed {settings['seed']}), so that it ends "
-            "soon; intervals say how much that leaves open, and the option facts sets another number. Erasures were "
-            f"judged on at most {4 * settings['facts']} facts of the relation and {settings['facts']} of each other."
-        )
-    if settings["known_only"]:
-        yield "Only facts that the model knows were tried; the paper tries all of them."
-    if settings["like"] == "engram":
-        yield (
-            "Settings are engram's, not the paper's: the integral of an attribution itself, neurons found in other "
-            "templates than they are tried in, texts that give the answer away left out, random neurons from the same "
-            "layers. With like = paper they are the paper's."
-        )
-    if "activation_by_prompt" in found.runs:
-        texts = found.runs["activation_by_prompt"].manifest["settings"]["texts"]["name"]
-        if texts != "bingrel":
-            yield f"Tables 3 and 4 are of other texts ({texts!r}) than the paper's, which came from a web search."
-    yield "Figure 3 has no printed numbers: most neurons of the paper lie in the topmost layers" + _layers(report)
-    if same and data == paper["data"] and n >= paper["facts"] and settings["like"] != "engram":
-        yield "Model, facts and settings are those of the paper: all of it can be compared."
-    yield from found.recipe.get("left_out", ())
-
-
-def _layers(report: Report | None) -> str:
-    shares = [s for s in report.scores if s.name.startswith("attribution: layer ")] if report is not None else []
-    if not shares:
-        return "."
-    upper = shares[len(shares) // 2 :]
-    total = 100 * sum(s.value for s in upper)
-    return (
-        f"; here {total:.0f} % of the (fact, neuron) pairs (n = {upper[0].n:,}) lie in the upper half of {len(shares)}."
-    )
 
 
 def _made(found: Found) -> Iterator[Part]:
@@ -218,12 +175,12 @@ def _made(found: Found) -> Iterator[Part]:
     missing = [s["name"] for s in found.recipe["steps"] if s["name"] not in found.runs]
     if missing:
         yield f"Not done yet: {', '.join(missing)}. Reproduce again, and it goes on."
-    settings = {k: ", ".join(v) if isinstance(v, list) else v for k, v in found.recipe["settings"].items()}
+    settings = {k: ", ".join(map(str, v)) if isinstance(v, list) else v for k, v in found.recipe["settings"].items()}
     yield Table("Settings", ("setting", "value"), list(flat(settings)))
 
 
 def _plain(found: Found, paper: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for table in paper["tables"]:
+    for table in paper.get("tables", ()):
         for row in table["rows"]:
             ours = found.score(row)
             here = ours and {"value": ours.value, "n": ours.n, "interval": ours.interval}

@@ -112,6 +112,7 @@ class Outcome:
                 "does not, and open if only the interval reaches out.",
                 *drawn.get("conditions", ()),
                 self._conditions(),
+                *self._points(),
                 f"A fact has {neurons.value:.2f} neurons on average; {100 * without.value:.1f} % of the facts have "
                 "none, and count as unchanged.",
             ),
@@ -143,6 +144,20 @@ class Outcome:
             "resampled; the mean over relations has one where every relation has two facts or more"
         )
         return Table(caption, columns, [row(e) for e in self.effects])
+
+    def _points(self) -> Iterator[Table]:
+        """The changes in probability, where the run was to tell them."""
+        known = {s.name: s for s in self.report.scores}
+        rows = []
+        for e in self.effects:
+            name = f"{e.condition}: absolute change"
+            pooled, mean = known.get(name), known.get(f"{name}, mean over relations")
+            if pooled is not None and mean is not None:
+                rows.append([e.condition, percent(pooled), percent(mean), f"{pooled.n:,}", f"{e.facts:,}"])
+        if rows:
+            columns = ("condition", "change of P (points) #", "its mean over relations (points) #", "prompts #",
+                       "facts #")  # fmt: skip
+            yield Table("The same in points: P after − P before, as Wen & Bai (2022) report it", columns, rows)
 
     def _relations(self) -> Table:
         of = {c: {r.relation: r for r in changes.rows} for c, changes in self.relations.items()}

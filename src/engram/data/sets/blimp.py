@@ -189,7 +189,7 @@ class BLiMP(DataSet):
 
     @classmethod
     def fits(cls, folder: Path) -> bool:
-        return bool(_files(folder))
+        return bool(files_of(folder))
 
     def read(self) -> FactSet:
         folder = self.folder
@@ -197,7 +197,7 @@ class BLiMP(DataSet):
         members: dict[str, tuple[Fact, ...]] = {}
         own: dict[str, tuple[Prompt, ...]] = {}
         left_out: Counter[str] = Counter()
-        for paradigm, file in _files(folder).items():
+        for paradigm, file in files_of(folder).items():
             relations.append(Relation(paradigm, paradigm.replace("_", " "), (), "", ASKED[PARADIGMS[paradigm]][0]))
             found = _paradigm(paradigm, file, left_out)
             members[paradigm] = tuple(fact for fact, _ in found)
@@ -207,7 +207,7 @@ class BLiMP(DataSet):
         return FactSet("blimp", tuple(relations), members, source, own)
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def files_of(folder: Path) -> dict[str, Path]:
     """The files of the paradigms that are there, in this folder or in its `data`."""
     for home in (folder, folder / "data"):
         paths = {p: home / f"{p}.jsonl" for p in PARADIGMS}

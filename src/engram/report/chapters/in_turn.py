@@ -15,6 +15,7 @@ from ..canvas import BLUE, GREEN, ORANGE, canvas, grid
 from ..page import Items, Part, Section
 from ..tables import Table
 from .base import Chapter, rest, still
+from .editing import Editor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,11 +35,12 @@ def chapter(run: Run, report: Report) -> Chapter:
         for check in found["checked"]:
             checks.setdefault(check["editor"], []).append(check)
     parts: list[Part] = [_ASKED]
+    short = {e.name: e.short for e in Editor.all(report)}
     for i, (editor, own) in enumerate(checks.items()):
-        if alarms := [f"Alarm after {c['edits']} edits: {c['alarm']}." for c in own if c["alarm"]]:
+        if alarms := [f"{short[editor]}: alarm after {c['edits']} edits: {c['alarm']}." for c in own if c["alarm"]]:
             parts.append(Items(alarms))
-        parts.append(still(figures, f"in-turn-{i}", _curves(editor, own, known)))
-        parts.append(_table(editor, own, known, kind))
+        parts.append(still(figures, f"in-turn-{i}", _curves(editor, short[editor], own, known)))
+        parts.append(_table(editor, short[editor], own, known, kind))
     sections = [
         Section("How many edits does the model bear?", parts),
         Section("Left out, and settings", tuple(rest(run, report))),
@@ -54,30 +56,28 @@ _ASKED = (
 )
 
 
-def _curves(editor: str, checks: Sequence[Check], known: Mapping[str, Score]) -> Figure:
-    caption = "All cases edited so far. Bands: 95 % intervals, cases resampled. At 0 edits: all cases, no edit."
-    figure = canvas(2.6, f"{editor}: edits in turn", caption, right=1.75)
+def _curves(editor: str, short: str, checks: Sequence[Check], known: Mapping[str, Score]) -> Figure:
+    caption = "All cases edited so far. Lines: 95 % intervals, cases resampled. At 0: all cases, no edit."
+    figure = canvas(2.6, f"{short}: edits in turn", caption, right=1.75)
     axes = figure.axes[0]
     ends: list[tuple[float, str]] = []
-    for part in PARTS:
-        found = [(0, known.get(f"no edit: {part}"))]
-        found += [(c["edits"], known.get(f"{editor}, after {c['edits']}: {part}")) for c in checks]
-        there = [(x, s) for x, s in found if s is not None]
+    for i, part in enumerate(PARTS):
+        found = [known.get(f"no edit: {part}"), *(known.get(f"{editor}, after {c['edits']}: {part}") for c in checks)]
+        there = [(at, s) for at, s in enumerate(found) if s is not None]
         if not there:
             continue
-        x = [x for x, _ in there]
-        y = [100 * s.value for _, s in there]
-        around = np.array([s.interval or (s.value, s.value) for _, s in there]) * 100
-        axes.plot(x, y, color=COLOURS[part], marker="o", markersize=3.5, linewidth=1.6)
-        axes.fill_between(x, around[:, 0], around[:, 1], color=COLOURS[part], alpha=0.18, linewidth=0)
-        ends.append((y[-1], part))
+        y = np.array([100 * s.value for _, s in there])
+        x = [at + 0.05 * (i - 1) for at, _ in there]  # beside each other, for intervals overlap
+        around = np.array([s.interval or (s.value, s.value) for _, s in there]).T * 100
+        length = np.abs(around - y)
+        axes.errorbar(x, y, yerr=length, color=COLOURS[part], marker="o", markersize=4, linewidth=1.6, elinewidth=1.0,
+                      capsize=2)  # fmt: skip
+        ends.append((float(y[-1]), part))
     for height, part in _apart(ends):
         axes.annotate(CALLED[part], (1.01, height), xycoords=("axes fraction", "data"), color=COLOURS[part], fontsize=8,
                       va="center", annotation_clip=False)  # fmt: skip
-    axes.set_xscale("symlog", linthresh=1)
-    at = [0, *(c["edits"] for c in checks)]
-    axes.set_xticks(at, [str(x) for x in at])
-    axes.minorticks_off()
+    names = [f"{c['edits']} (alarm)" if c["alarm"] else str(c["edits"]) for c in checks]
+    axes.set_xticks(range(len(names) + 1), ["0", *names])
     axes.set(ylim=(-3, 103), xlabel="edits so far", ylabel="sentences that succeed (%)")
     grid(axes, "y")
     return figure
@@ -93,7 +93,7 @@ def _apart(ends: Sequence[tuple[float, str]], least: float = 8.0) -> list[tuple[
     return [(h - max(over, 0), part) for h, part in placed]
 
 
-def _table(editor: str, checks: Sequence[Check], known: Mapping[str, Score], kind: str) -> Table:
+def _table(editor: str, short: str, checks: Sequence[Check], known: Mapping[str, Score], kind: str) -> Table:
     rows = []
     for c in checks:
         name = f"{editor}, after {c['edits']}"
@@ -102,4 +102,4 @@ def _table(editor: str, checks: Sequence[Check], known: Mapping[str, Score], kin
         cells = ["–" if s is None else number(s, 100) for s in shown]
         rows.append([str(c["edits"]), *cells, growth, f"{100 * c['norm']:.2f}"])
     columns = ("edits #", "S (%) #", *(f"{p} (%) #" for p in PARTS), f"{kind}, ratio #", "largest change (% of norm) #")
-    return Table(f"{editor}: all cases edited so far; {kind} of ordinary text over what it was", columns, rows)
+    return Table(f"{short}: all cases edited so far; {kind} of ordinary text over what it was", columns, rows)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ...metrics import RelationChanges
-from ...metrics.outcomes import CONDITIONS, changes
+from ...metrics.outcomes import CONDITIONS, UNRELATED, changes
 from ...results import Report
 from ...store import Run
 from ..bars import Bars, Series
@@ -27,7 +27,7 @@ def chapter(run: Run, report: Report) -> Chapter:
     results = list(run.results())
     names = names_of(run)
     found = changes(results, seed=report.settings["neurons"]["seed"])
-    outcome = Outcome(results, report, found, CONDITIONS, names, dict(made_with(run)))
+    outcome = Outcome(results, report, found, {**CONDITIONS, **UNRELATED}, names, dict(made_with(run)))
     figures: dict[str, Figure] = {}
     pictures: dict[str, list[Picture]] = {}
     for name, figure in outcome.pictures().items():
