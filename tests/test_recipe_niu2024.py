@@ -139,7 +139,7 @@ def test_what_it_concludes_follows_from_the_numbers() -> None:
     assert found[title] == ("no", "yes", "Of symmetry nothing can be concluded on this model.")
     pairs = {"all pairs: as it is": score(1, 0.9, 1), "all pairs: matching": score(0.9, 0.8, 1)}
     p = "all pairs: matching, change, McNemar's p"
-    for value, kind, words in ((0.01, "yes", "carry part of the choice"), (0.5, "no", "chooses as before")):
+    for value, kind, words in ((0.01, "yes", "carry part of the choice"), (0.5, "no", "No change of choice")):
         (verdict, follows) = said_of({"minimal_pairs": {**pairs, p: Score(p, value, 40, "p-value")}})[
             "What is lost without it?"
         ]

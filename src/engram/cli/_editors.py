@@ -119,6 +119,8 @@ class How:
             name, dot, inner = name.partition(".")
             if not equals:
                 raise BadSetting(f"a setting is given as name=value, not {one!r}")
+            if name in ("covariance", "covariances"):
+                raise BadSetting(f"a covariance is named by --covariance, not by {one!r}")
             if name not in known:
                 raise UnknownName(f"setting of {self.by}", name, known)
             given[name] = _inside(given.get(name, known[name]), inner, text) if dot else _value(text)

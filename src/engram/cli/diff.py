@@ -83,11 +83,7 @@ def diff(
         done = Places().run(experiment, known, model, out or Path(aside) / "run", "asking both")
         _told(done, experiment, (model, other or model), as_json=as_json)
         if out is not None:
-            from . import _reporting
-
-            page = _reporting.write(done, known.name)
-            if not as_json:
-                _show.line(f"The report: {page}")
+            _kept(done, known.name, quiet=as_json)
 
 
 def _edits(folders: Sequence[Path]) -> tuple[Edit, ...]:
@@ -122,6 +118,15 @@ def _told(done: Run, experiment: Differing, models: tuple[Model, Model], *, as_j
         )  # fmt: skip
         return
     _lines(report, facts)
+
+
+def _kept(done: Run, data: str, *, quiet: bool) -> None:
+    """A page in the run's folder."""
+    from . import _reporting
+
+    page = _reporting.write(done, data)
+    if not quiet:
+        _show.line(f"The report: {page}")
 
 
 def _plain(fact: Changed) -> dict[str, Any]:

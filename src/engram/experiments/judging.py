@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..cases import Case
@@ -72,14 +72,14 @@ def _sentences(case: Case) -> Iterator[Sentence]:
         yield Sentence("neighbour", p, new, p.answer, p.answer)
     for p in case.attribute:
         yield Sentence("attribute", p, p.answer, old, p.answer)
-    for p in case.reverse:
+    for p in (replace(p, against=None) for p in case.reverse):  # a contrast would have to be of one token
         yield Sentence("reverse", p, p.answer, None, p.answer)
         if (before := _turned(p, new, old)) is not None:
             yield Sentence("reverse of the old", before, p.answer, None, p.answer)
     for group in ("synonym", "onward"):
         for p in case.asked(group):
             if p.against is not None:
-                yield Sentence(group, p, p.against, p.answer, p.against)
+                yield Sentence(group, replace(p, against=None), p.against, p.answer, p.against)
 
 
 def _turned(prompt: Prompt, new: str, old: str) -> Prompt | None:

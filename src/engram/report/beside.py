@@ -143,7 +143,7 @@ def _picture(
     for who in (*(w for w in _COLOURS if w in whose), *(w for w in whose if w not in _COLOURS)):
         colour = _COLOURS.get(who) or next(others, GREY)
         own = [(row, score) for row, score in rows if row["neurons"] == who]
-        if own:
+        if any(score for _, score in own):  # what was not measured stands in the table alone
             here.append(Series(who, colour, {row["what"]: score for row, score in own if score}))
             paper = {row["what"]: Score(row["place"], row["value"], 0, table["unit"]) for row, _ in own}
             there.append(Series("published", VERMILLION, paper, "D", who))

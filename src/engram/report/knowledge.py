@@ -12,7 +12,7 @@ from .bars import number
 from .chapters.criteria import FEW, told
 from .page import Items, Part, Section
 
-Said = tuple[str, str]  # a statement, and whether it holds: yes, no or open
+Said = tuple[str, str]  # a statement, and whether it holds: yes, no or open; nothing where it only describes
 _SURE = 0.05
 _TRACED = "ffn: last subject: its layer"
 LEVELS = {
@@ -61,23 +61,23 @@ def _where(known: Mapping[str, Mapping[str, Score]]) -> Iterator[Said]:
             continue
         said = f"{words}: syntax {_n(syntax, 'sets')}, facts {_n(facts, 'sets')}"
         if apart is None:
-            yield said, "open"
+            yield said, ""
             continue
-        differ = "they differ" if _away(apart) else "no difference is seen"
-        yield f"{said}; difference {number(apart, signs=True, digits=2)}, sets resampled: {differ}", "open"
+        differ = "they differ" if _away(apart) else "no difference is seen" if apart.interval else "too few to tell"
+        yield f"{said}; difference {number(apart, signs=True, digits=2)}, sets resampled: {differ}", ""
     own, theirs = (
         _upper(known.get(run, {}), start) for run, start in (("determiners", ""), ("neurons", "attribution: "))
     )
     if own is not None and theirs is not None:
         yield (
             f"in the upper half of the layers lie {own[0]:.0f} % of the neurons of determiners (n = {own[1]:,}, "
-            f"counted once for each pair) and {theirs[0]:.0f} % of those of facts (n = {theirs[1]:,})", "open",
+            f"counted once for each pair) and {theirs[0]:.0f} % of those of facts (n = {theirs[1]:,})", "",
         )  # fmt: skip
     agreement, facts = (known.get(f"tracing_{what}", {}).get(_TRACED) for what in ("agreement", "facts"))
     if agreement is not None and facts is not None:
         yield (
             f"restored FFNs at the subject's last token bring most back in layer {_layer(agreement)} for agreement "
-            f"(n = {agreement.n:,} pairs) and in layer {_layer(facts)} for facts (n = {facts.n:,})", "open",
+            f"(n = {agreement.n:,} pairs) and in layer {_layer(facts)} for facts (n = {facts.n:,})", "",
         )  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def _misses(known: Mapping[str, Mapping[str, Score]]) -> str:
     if p.value < _SURE:
         return "The neurons carry part of the choice; whether they carry nothing else, words that move will say."
     return (
-        "The model chooses as before. A neuron that scores high, and whose loss moves probabilities, need not be what "
+        "No change of choice is seen. A neuron that scores high, and whose loss moves probabilities, need not be what "
         "decides."
     )
 

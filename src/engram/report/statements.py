@@ -133,11 +133,17 @@ def table(found: Sequence[Statement]) -> Table:
     """A row for each statement; what stands beside its number is small below it."""
     rows = [
         [s.about if i == 0 or found[i - 1].about != s.about else "", f"{s.says}\n{s.beside}", s.verdict, s.number,
-         s.wanted or "–", s.test or "–", s.counted]
+         s.wanted or "–", _small(s.test), s.counted.replace(" of ", "\nof ", 1)]
         for i, s in enumerate(found)
     ]  # fmt: skip
     columns = ("about", "statement", "verdict", "number [95 %] #", "held if #", "test", "n #")
     return Table("Each statement with its number and verdict", columns, rows)
+
+
+def _small(test: str) -> str:
+    """The p-value, and below it of which test."""
+    how, _, ps = test.partition(": ")
+    return f"{ps}\n{how}" if ps else "–"
 
 
 def _is(name: str, x: float) -> str:
