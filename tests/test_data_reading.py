@@ -33,7 +33,8 @@ def test_a_path_reads_whatever_is_laid_out_there(shared_data: Path, tmp_path: Pa
 
 
 def test_a_misspelt_name_is_met_with_did_you_mean() -> None:
-    with pytest.raises(UnknownName, match=r"Did you mean pararel, mpararel, context_pararel\?.*Nor is there a file or folder"):
+    said = r"Did you mean pararel, mpararel, context_pararel\?.*Nor is there a file or folder"
+    with pytest.raises(UnknownName, match=said):
         data.read("parrarel")
     with pytest.raises(AttributeError, match="parrarel"):
         data.parrarel  # noqa: B018

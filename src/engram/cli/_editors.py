@@ -156,6 +156,8 @@ class How:
         `among`. Raises EngramError.
         """
         known, own = self._fields(), dict[str, Any]()
+        if beyond := [i for i in layers if not 0 <= i < len(model.layers)]:
+            raise BadSetting(f"{model.name} has layers 0 to {len(model.layers) - 1}, and not {beyond[0]}")
         if self.placed:
             own = {"layers": tuple(layers)} if "layers" in known else {"layer": layers[-1]}
         if "token" in known and token is not None:

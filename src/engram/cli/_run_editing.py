@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,7 +99,7 @@ class Editors:
                 yield _through(name, own)
                 continue
             settings = [*self._settings(name), *own]
-            how = How(by=name, covariance=self.covariance, tokens=self.tokens, set_=settings)
+            how = How(by=name, covariance=self._covariance(name), tokens=self.tokens, set_=settings)
             loaded = loaded or model.load()
             given = how.settings()
             layers = given.get("layers") or ([given["layer"]] if "layer" in given else self.layer)
@@ -121,12 +122,18 @@ class Editors:
             found = suggest_layer(model, known, n=TRACED, progress=bar)
         return found.layer, found.token
 
+    def _covariance(self, name: str) -> str | None:
+        """That of --covariance, where this editor has one."""
+        return self.covariance if {"covariance", "covariances"} & _fields(name) else None
+
     def _settings(self, name: str) -> list[str]:
         """Those of --set that this editor has."""
-        import dataclasses
-
-        known = {f.name for f in dataclasses.fields(How(by=name).kind()[1])}
+        known = _fields(name)
         return [s for s in self.set_ or () if s.partition("=")[0].partition(".")[0] in known]
+
+
+def _fields(name: str) -> set[str]:
+    return {f.name for f in dataclasses.fields(How(by=name).kind()[1])}
 
 
 def _through(name: str, own: Sequence[str]) -> Planner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -98,7 +99,7 @@ def _lines(found: Suggestion, model: Model, data: str) -> None:
             interval = b.interval(layer)
             around = "" if interval is None else " [{:.3f}, {:.3f}]".format(*interval)
             row.append(f"{b.mean[layer]:.3f}{around}")
-        row += [f"{100 * x[layer]:.0f}" for x in found.tried.values()]
+        row += [f"{100 * x[layer]:.0f}" if math.isfinite(x[layer]) else "–" for x in found.tried.values()]
         rows.append(row)
     _show.table(columns, rows)
     _show.line()

@@ -39,11 +39,11 @@ from ..models import Model
 from ..models.batching import Progress
 from ..models.scoring import score
 from ..results import Report, Score
-from .base import Case, Result, experiments, halves, luck
+from .base import Case, Result, experiments, halves
 from .drawn import Drawn, Rows, Skipped, left_out
-from .editing import told_of
 from .judging import UNEDITED, Condition, sentences
 from .planning import ARMS, TOWARD, ByNeurons, Planner
+from .plans import Plans
 
 New = Literal["drawn", "previous"]
 _String = tuple[Criterion, str, Prompt]
@@ -105,7 +105,7 @@ class Criteria(Drawn):
         """A row for each string of each case under each condition; `edits` say how each was planned."""
         planning, judging = halves(progress)
         skipped: Skipped = []
-        edits: list[dict[str, Any]] = []
+        plans = Plans(self.by, self.controls, self.seed, skipped)
         told: list[tuple[int, Record, list[_String], list[Condition]]] = []
         follows = Follows(facts)
         for done, number in enumerate(case["facts"], 1):
@@ -115,10 +115,9 @@ class Criteria(Drawn):
             except EngramError as error:
                 skipped.append(left_out(number, tuple(facts)[number], None, error))
             else:
-                conditions = self._conditions(model, number, record, edits, skipped)
-                told.append((number, record, strings, [UNEDITED, *conditions]))
+                told.append((number, record, strings, [UNEDITED, *plans.conditions(model, number, record)]))
             planning(done, len(case["facts"]))
-        return {"rows": _rows(model, told, judging), "edits": edits, "skipped": skipped, "asked": len(told)}
+        return {"rows": _rows(model, told, judging), "edits": plans.edits, "skipped": skipped, "asked": len(told)}
 
     def summary(self, results: Iterable[Result]) -> Report:
         """Every measure of every condition, of each criterion; of each of its relations, which cases pass.
@@ -165,27 +164,6 @@ class Criteria(Drawn):
                 raise UnaskablePrompt(f"no template of {fact.relation!r} can be asked of this model")
             record = previous(facts, fact, prompts[0], follows)
         return record if model.blank_last else record.finished
-
-    def _conditions(
-        self, model: Model, number: int, record: Record, edits: list[dict[str, Any]], skipped: Skipped
-    ) -> Iterator[Condition]:
-        for planner in self.by:
-            try:
-                edit = planner.plan(model, record)
-            except EngramError as error:
-                skipped.append(left_out(number, record.fact, None, error))
-                continue
-            edits.append({"number": number, "editor": planner.name, **told_of(edit)})
-            yield Condition(planner.name, "edited", edit)
-            for arm in self.controls:
-                seed = int(luck(self.seed, record.fact.relation, number, ARMS.index(arm)).integers(2**31))
-                try:
-                    control = planner.control(model, record, edit, arm, seed)
-                except EngramError as error:
-                    skipped.append(left_out(number, record.fact, None, f"{arm}: {type(error).__name__}: {error}"))
-                    continue
-                if control is not None:
-                    yield Condition(planner.name, arm, control)
 
 
 def _strings(model: Model, case: Record) -> Iterator[_String]:

@@ -13,17 +13,17 @@ from typing import Any, ClassVar
 
 from ..cases import Case as Record
 from ..cases import CaseSet
-from ..edits import Edit
 from ..errors import BadSetting, EngramError, UnknownName
 from ..facts import FactSet
 from ..metrics.judged import BEFORE, PARTS, Judged, against, columns, judged, summaries
 from ..models import Model
 from ..models.batching import Progress
 from ..results import Report, Score
-from .base import Case, Result, experiments, halves, luck
+from .base import Case, Result, experiments, halves
 from .drawn import Drawn, Skipped, left_out
-from .judging import UNEDITED, Condition, readings, sentences
+from .judging import UNEDITED, readings, sentences
 from .planning import ARMS, ByNeurons, Planner
+from .plans import Plans
 
 
 @experiments("editing")
@@ -65,7 +65,7 @@ class Editing(Drawn):
         """A row for each case, condition and group of sentences; `edits` say how each was planned."""
         planning, judging = halves(progress)
         skipped: Skipped = []
-        edits: list[dict[str, Any]] = []
+        plans = Plans(self.by, self.controls, self.seed, skipped)
         told = []
         records = dict(records_of(facts, case["facts"], model))
         for done, (number, record) in enumerate(records.items(), 1):
@@ -74,11 +74,10 @@ class Editing(Drawn):
             except EngramError as error:
                 skipped.append(left_out(number, record.fact, None, error))
             else:
-                conditions = list(self._conditions(model, number, record, edits, skipped))
-                told.append((number, record, [UNEDITED, *conditions]))
+                told.append((number, record, [UNEDITED, *plans.conditions(model, number, record)]))
             planning(done, len(records))
         rows = readings(model, told, speaks=self.speaks, writes=self.writes, seed=self.seed, progress=judging)
-        return {"rows": rows, "edits": edits, "skipped": skipped, "asked": len(told)}
+        return {"rows": rows, "edits": plans.edits, "skipped": skipped, "asked": len(told)}
 
     def summary(self, results: Iterable[Result]) -> Report:
         """Every score of every editor and control, S, and how far each editor is above its controls.
@@ -107,27 +106,6 @@ class Editing(Drawn):
         own = {"controls": list(self.controls), "speaks": self.speaks, "writes": self.writes}
         return {"by": by, **own, **self.drawing()}
 
-    def _conditions(
-        self, model: Model, number: int, record: Record, edits: list[dict[str, Any]], skipped: Skipped
-    ) -> Iterator[Condition]:
-        for planner in self.by:
-            try:
-                edit = planner.plan(model, record)
-            except EngramError as error:
-                skipped.append(left_out(number, record.fact, None, error))
-                continue
-            edits.append({"number": number, "editor": planner.name, **told_of(edit)})
-            yield Condition(planner.name, "edited", edit)
-            for i, arm in enumerate(self.controls):
-                seed = int(luck(self.seed, record.fact.relation, number, i).integers(2**31))
-                try:
-                    control = planner.control(model, record, edit, arm, seed)
-                except EngramError as error:
-                    skipped.append(left_out(number, record.fact, None, f"{arm}: {type(error).__name__}: {error}"))
-                    continue
-                if control is not None:
-                    yield Condition(planner.name, arm, control)
-
 
 def records_of(facts: FactSet, numbers: Sequence[int], model: Model | None = None) -> Iterator[tuple[int, Record]]:
     """The cases of the facts with these numbers, in whole sentences where the model is a masked one.
@@ -143,13 +121,6 @@ def records_of(facts: FactSet, numbers: Sequence[int], model: Model | None = Non
     for number in numbers:
         case = facts.case(known[number].id)
         yield number, case.finished if model is not None and not model.blank_last else case
-
-
-def told_of(edit: Edit) -> dict[str, Any]:
-    """What is kept of how an edit was planned, in plain values."""
-    kept = ("residual", "norm", "probability", "layer", "token", "experimental")
-    return {"layers": list(edit.layers), "neurons": str(edit.neurons) if edit.neurons else None,
-            **{k: edit.settings[k] for k in kept if k in edit.settings}}  # fmt: skip
 
 
 def _apart(found: Sequence[Judged], seed: int) -> Iterator[Score]:

@@ -21,9 +21,9 @@ AUDIT = "audit.json"  # what a folder of runs was made by
 
 _READ = (
     "A statement is held where its number lies where it should with its whole 95 % interval, not held where the number "
-    "itself does not lie there, and open otherwise. Bounds were set before; a verdict is about this model and these "
-    "facts, and many of them do not add up to a score. Intervals: facts, cases or pairs resampled as wholes. Tests "
-    "are paired and two-sided; q is the false discovery rate over all tests of this table."
+    "itself does not lie there, and open otherwise. Bounds are conventions, the same for every model; a verdict is of "
+    "this model and these facts, and many of them do not add up to a score. Intervals: facts, cases or pairs resampled "
+    "as wholes. Tests are paired and two-sided; q is the false discovery rate over all tests of this table."
 )
 
 
