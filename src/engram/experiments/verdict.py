@@ -198,7 +198,8 @@ def _ratio(before: Floats, after: Floats, mean: Mean = np.mean) -> Floats:
 def _notes(edit: Edit, cases: Sequence[Case], grown: Sequence[Score], limit: float) -> Iterator[str]:
     """What a reader of the numbers must know."""
     asked = {group: sum(len(c.asked(group)) for c in cases) for group in ("paraphrase", "neighbour")}
-    yield f"{len(cases)} fact{'s' * (len(cases) > 1)}, {asked['paraphrase']} paraphrases, {asked['neighbour']} neighbours"
+    facts = "1 fact" if len(cases) == 1 else f"{len(cases)} facts"
+    yield f"{facts}, {asked['paraphrase']} paraphrases, {asked['neighbour']} neighbours"
     if len(cases) == 1:
         yield "n and intervals are over the sentences of one fact: of other edits of the kind they say nothing"
     norm = edit.settings.get("norm")
