@@ -114,7 +114,8 @@ def scores_of(facts: Sequence[Changed], *, seed: int = 0) -> Iterator[Score]:
     yield Score("facts", n, n, "facts")
     yield Score("prompts", sum(f.prompts for f in facts), n, "prompts")
     for i, (name, x, unit) in enumerate(numbers):
-        yield Score(name, float(x.mean()), n, unit, interval=_interval(found, i, x, unit))
+        kind = "change" if name.startswith("change") else unit  # a change of none may be one of either sign
+        yield Score(name, float(x.mean()), n, unit, interval=_interval(found, i, x, kind))
     yield Score("change of log P(answer): p", _paired(facts, seed), n, "p-value")
     lost, gained = int(states[LOST].sum()), int(states[GAINED].sum())
     yield Score("change of what is known: p", mcnemar(*knows), lost + gained, "p-value")
