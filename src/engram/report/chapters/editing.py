@@ -62,14 +62,18 @@ class Editor:
 def chapter(run: Run, report: Report) -> Chapter:
     """From the summary, and from how every edit was planned."""
     figures: dict[str, Figure] = {}
-    every = Editor.all(report)
+    named = Editor.all(report)
+    known = {score.name.partition(":")[0] for score in report.scores}
+    every, refused = [e for e in named if e.name in known], [e.name for e in named if e.name not in known]
     rewriting, erasing = [e for e in every if not e.erases], [e for e in every if e.erases]
     parts: list[Part] = [_asked(report)]
+    if refused:
+        parts.append(f"Refused every case, for the reasons given below: {', '.join(refused)}.")
     if rewriting:
         parts += [drawn(figures, "editors", _beside(report, rewriting)), _scores(report, rewriting, controls=False)]
         parts += [drawn(figures, f"scores-{i}", _bars(report, e)) for i, e in enumerate(rewriting)]
         parts.append(Folded("Controls in numbers", (_scores(report, rewriting), _above(report, rewriting))))
-    sections = [Section("Do edits do what they should, and nothing else?", parts)] if rewriting else []
+    sections = [Section("Do edits do what they should, and nothing else?", parts)] if rewriting or refused else []
     if erasing:
         sections.append(Section("What is left of an erased answer?", list(_erased(report, erasing, figures))))
     sections += [
