@@ -56,6 +56,7 @@ def test_the_key_is_mapped_to_the_value(model):
     for preset in ("rome", "r-rome", "p-rome"):
         edit = planned(model, preset=preset, covariance=spread(model))
         assert edit.settings["residual"] < 1e-5
+        assert edit.settings["undone"] is True
         assert edit.patches[0].rank == 1
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import typer
 from typer import Option
 
 from ..errors import BadData, BadSetting, UnknownName
@@ -181,7 +182,7 @@ class How:
         if self.covariance in (None, "none"):
             return None
         from ..models import second_moments
-        from ..models.moments import asked_moments
+        from ..models.moments import asked_moments, cost
         from ._show import progress
 
         if self.covariance == "asked":
@@ -190,6 +191,7 @@ class How:
             with progress("asking other facts") as bar:
                 return asked_moments(model, among.prompts(model), layers, progress=bar)
 
+        typer.echo(f"second moments: {cost(model, self.tokens, layers)}", err=True)
         with progress("reading ordinary text") as bar:
             return second_moments(model, _texts(str(self.covariance)), layers, tokens=self.tokens, progress=bar)
 

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..edits import Edit, Wish, said
+from ..edits import Edit, LowRank, Wish, said
 from ..errors import BadSetting
 from ..facts import Prompt, Rewrite
 from ..models import Model
-from ..models.editing import distinct, patch, planned, slot_of
+from ..models.editing import distinct, fingerprint, patch, planned, slot_of, slots_of
 from ..neurons import Neuron, NeuronSet
 from ..registry import Registry
 
@@ -92,6 +92,11 @@ def edited(
         )
     settings: dict[str, Any] = {**asdict(editor), "neurons": str(neurons)}  # type: ignore[call-overload]
     return planned(editor.name, wish, patches, model, settings)
+
+
+def undone(model: Model, edit: Edit) -> bool:
+    """Is what this edit changed as it was before, by its SHA-256? Part of an audit, after the edit was held."""
+    return all(fingerprint(slots_of(model, p.layer)) == p.before for p in edit.patches if isinstance(p, LowRank))
 
 
 editors: Registry[Any] = Registry("editor", "engram.editors")

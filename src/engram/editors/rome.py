@@ -15,7 +15,7 @@ from ..errors import BadSetting, UnknownName
 from ..facts import Prompt
 from ..models import Model, ask, holding
 from ..models.editing import low_rank, planned, slots_of
-from .base import Editor, editors, question
+from .base import Editor, editors, question, undone
 from .contexts import Contexts, openings
 from .covariance import source, usable
 from .lookup import Lookup, Token, keys_and_values, known, lookups, whole
@@ -129,4 +129,5 @@ def _audit(model: Model, edit: Edit, asked: Prompt, key: Tensor, target: Tensor,
     return {
         "residual": float((mapped - target).norm() / target.norm()), "norm": float(size / norm),
         "probability": {"before": before, "after": after}, "losses": [list(x) for x in value.losses],
+        "undone": undone(model, edit),
     }  # fmt: skip

@@ -21,7 +21,7 @@ from ..facts import Prompt
 from ..models import Model, ask, holding
 from ..models.editing import low_rank, planned, slots_of
 from ..results import Floats
-from .base import Together
+from .base import Together, undone
 from .contexts import Contexts, openings
 from .covariance import source, usable
 from .lookup import Token, known, looked_up, whole
@@ -151,6 +151,7 @@ class Spreading(Together):
             "facts": len(facts),
             "requests": requests,
             "norms": dict(zip(map(str, self.layers), moved, strict=True)),
+            "undone": undone(model, edit),
         }
 
 
