@@ -191,9 +191,10 @@ class How:
             with progress("asking other facts") as bar:
                 return asked_moments(model, among.prompts(model), layers, progress=bar)
 
+        texts = _texts(str(self.covariance))
         typer.echo(f"second moments: {cost(model, self.tokens, layers)}", err=True)
         with progress("reading ordinary text") as bar:
-            return second_moments(model, _texts(str(self.covariance)), layers, tokens=self.tokens, progress=bar)
+            return second_moments(model, texts, layers, tokens=self.tokens, progress=bar)
 
 
 def spot(model: Model, prompt: Prompt, subject: str, layers: Sequence[int] | None, token: str | int | None) -> Spot:
