@@ -21,11 +21,12 @@ FLOORS = (  # those of floor 0 may import each other, those of one higher floor 
     ("editors",),
     ("experiments",),
     ("recipes", "report", "runs"),
-    ("bench", "cli", "testing"),
+    ("bench", "cli", "testing", "web"),
 )
 RANK = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
-DOORS = {  # the command `engram bench` has to go somewhere, and so has what an edit says of keeping itself
+DOORS = {  # the commands `bench` and `serve` have to go somewhere, and so has what an edit says of keeping itself
     ("cli", "bench"),
+    ("cli", "web"),
     ("edits", "models"),
 }
 FREE_OF_TORCH = (

@@ -203,28 +203,17 @@ def spot(model: Model, prompt: Prompt, subject: str, layers: Sequence[int] | Non
     Looked for at the subject's last token and the one that is asked, or the one that was named; in all layers, or
     those named. Raises as `trace` does.
     """
-    from ..tracers import CausalTracing, trace
+    from ..experiments.pointing import pointed
 
-    found = trace(model, prompt, subject=subject, by=CausalTracing(kind="ffn", window=1))
-    places = {"subject": found.subject[1] - 1, "subject_first": found.subject[0], "asked": found.at}
-    if isinstance(token, str) and token not in places:
-        raise UnknownName("token to look up", token, places)
-    if isinstance(token, int) and not 0 <= token < len(found.tokens):
-        raise BadSetting(f"the prompt has the tokens 0 to {len(found.tokens) - 1}, and not {token}")
-    named: list[str | int] = ["subject", "asked"] if token is None else [token]
-    searched = range(found.effect.shape[1]) if layers is None else layers
-    if beyond := [i for i in searched if not 0 <= i < found.effect.shape[1]]:
-        raise BadSetting(f"{model.name} has layers 0 to {found.effect.shape[1] - 1}, and not {beyond[0]}")
-
-    def effect(at: str | int, layer: int) -> float:
-        return float(found.effect[places[at] if isinstance(at, str) else at, layer])
-
-    best, layer = max(((t, i) for t in named for i in searched), key=lambda x: effect(*x))
+    at = pointed(model, prompt, subject, layers=layers, token=token)
+    found, layer = at.trace, at.layer
     why = (
-        f"largest effect of tracing with one FFN restored: {number(effect(best, layer))} of P({found.answer.strip()}) "
+        f"largest effect of tracing with one FFN restored: {number(at.effect)} of P({found.answer.strip()}) "
         f"{number(found.clean)}, corrupted {number(found.corrupted)}, mean of {found.samples} samples"
     )
-    return Spot(tuple(range(max(0, layer - BELOW), layer + 1)) if layers is None else tuple(sorted(layers)), best, why)
+    return Spot(
+        tuple(range(max(0, layer - BELOW), layer + 1)) if layers is None else tuple(sorted(layers)), at.token, why
+    )
 
 
 def _texts(spec: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import torch
+from torch import Tensor
 
 from ..facts import Prompt
 from ..results import Answer
@@ -49,20 +50,28 @@ def ask(
             done += len(group)
             if progress is not None:
                 progress(done, len(rows))
-    owned: list[list[int]] = [[] for _ in asked]
-    for i, (owner, _) in enumerate(rows):
-        owned[owner].append(i)
-    answers = []
-    for prompt, mine in zip(asked, owned, strict=True):
-        parts = [s for i in mine if (s := said[i]) is not None]
-        tokens = model.tokenizer.convert_ids_to_tokens([rows[i][1].target for i in mine])
-        answers.append(Answer(prompt, tuple(tokens), sum(p[0] for p in parts), max(p[1] for p in parts), parts[0][2]))
-    return answers
+    owned: list[list[tuple[Row, Said]]] = [[] for _ in asked]
+    for (owner, row), one in zip(rows, said, strict=True):
+        if one is not None:
+            owned[owner].append((row, one))
+    return [answer_of(model, prompt, mine) for prompt, mine in zip(asked, owned, strict=True)]
+
+
+def answer_of(model: Model, prompt: Prompt, said: Sequence[tuple[Row, Said]]) -> Answer:
+    """What was said of all rows of one prompt, as its Answer."""
+    tokens = model.tokenizer.convert_ids_to_tokens([row.target for row, _ in said])
+    parts = [one for _, one in said]
+    return Answer(prompt, tuple(tokens), sum(p[0] for p in parts), max(p[1] for p in parts), parts[0][2])
 
 
 def _say(model: Model, rows: Sequence[Row], top: int) -> list[Said]:
     batch = Batch.of(rows, model.device)
-    logprob = model.finite(model.logits(batch)).log_softmax(-1)
+    return said_of(model, batch, model.logits(batch), top)
+
+
+def said_of(model: Model, batch: Batch, logits: Tensor, top: int) -> list[Said]:
+    """What logits [row, vocabulary] say of each row's answer. Raises NotFinite."""
+    logprob = model.finite(logits).log_softmax(-1)
     target = batch.target.to(logprob.device)[:, None]
     right = logprob.gather(1, target)
     rank = (logprob > right).sum(-1) + 1

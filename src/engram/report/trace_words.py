@@ -88,10 +88,10 @@ def caption(trace: Trace, *, still: bool = True) -> str:
     return " ".join([*_asked(trace), f"L{found[1:]}", *(_drawn([trace]) if still else ()), *_noted([trace])])
 
 
-def captions(traces: Sequence[Trace]) -> str:
+def captions(traces: Sequence[Trace], *, still: bool = True) -> str:
     """The same of several maps of one prompt: what they share once."""
     each = [f"{restored(t)[0].upper()}{restored(t)[1:]}: {_found(t)}" for t in traces]
-    return " ".join([*_asked(traces[0]), *each, *_drawn(traces), *_noted(traces)])
+    return " ".join([*_asked(traces[0]), *each, *(_drawn(traces) if still else ()), *_noted(traces)])
 
 
 def _asked(trace: Trace) -> list[str]:
