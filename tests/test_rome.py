@@ -12,12 +12,12 @@ from torch.nn import functional
 import engram as eg
 from engram.editors.contexts import sampled
 from engram.editors.lookup import keys_and_values, lookups, whole
-from engram.editors.wanted import Search, wanted
+from engram.editors.wanted import Search, _Loss, wanted
 from engram.errors import BadSetting, NoSubject, OtherWeights, UnknownName
 from engram.models import holding, hooks, value_slots
 from engram.models.editing import changed, fingerprint, low_rank, slots_of
 from engram.testing import tiny
-from planted import told_at_the_subjects_place
+from planted import told_at_the_subject, told_at_the_subjects_place
 
 PROMPT = eg.Prompt("The capital of Ireland is [Y]", "Dublin")
 WISH = eg.Fact("Ireland", "capital", "Dublin").becoming("Paris")
@@ -163,6 +163,44 @@ def test_the_first_loss_is_what_asking_says(gpt2):
     assert found.settings["probability"]["before"] == pytest.approx(answer.probability)
     gently = planned(gpt2, contexts=(), search=Search(rate=0.02, steps=60))
     assert gently.settings["probability"]["after"] > 2 * answer.probability
+
+
+def test_the_size_of_the_covariance_says_nothing(gpt2):
+    """u is C⁻¹k made of length 1: ten times C is the same edit."""
+    once, tenfold = (sizes(planned(gpt2, covariance=x * spread(gpt2))) for x in (1, 10))
+    for a, b in zip(once, tenfold, strict=True):
+        assert b == pytest.approx(a, rel=1e-4, abs=1e-6)
+
+
+def test_the_gradient_of_the_search_is_that_of_differences():
+    """In float64, along random directions, of the whole loss with all three parts in it."""
+    net, tokenizer = tiny("gpt2")
+    model = eg.load(net.double(), tokenizer)
+    found = lookups(model, PROMPT.asking_for("Paris"), "Ireland", OPENINGS)
+    loss = _Loss(model, 0, found, whole(model, "Ireland"), Search(kl=1.0, decay=0.7), "ffn")
+    luck = torch.Generator().manual_seed(0)
+    delta = torch.randn(loss.v.shape, generator=luck, dtype=torch.float64) * 0.1
+    delta.requires_grad_(True)
+    (slope,) = torch.autograd.grad(torch.stack(loss.parts(delta)).sum(), delta)
+
+    def at(moved):
+        with torch.no_grad():
+            return float(torch.stack(loss.parts(moved)).sum())
+
+    for _ in range(5):
+        way = torch.randn(delta.shape, generator=luck, dtype=torch.float64)
+        apart = (at(delta.detach() + 1e-5 * way) - at(delta.detach() - 1e-5 * way)) / 2e-5
+        assert float(slope @ way) == pytest.approx(apart, rel=1e-5, abs=1e-8)
+
+
+def test_where_the_ffn_writes_the_answer_itself_one_step_is_enough():
+    model, neuron, prompt = told_at_the_subject()
+    wish = eg.Fact("Ireland", "capital", "Dublin").becoming("Paris")
+    one = Search(steps=2, rate=100.0, kl=0.0, decay=0.0, clamp=1e4, enough=0.0)  # the last is a look, not a step
+    by = eg.ROME(layer=neuron.layer, covariance=None, contexts=(), search=one)
+    assert eg.ask(model, prompt)[0].top[0][0].strip() == "Dublin"
+    edit = eg.rewrite(model, wish, by=by, prompt=prompt)
+    assert eg.ask(model, prompt, under=edit)[0].top[0][0].strip() == "Paris"
 
 
 def test_a_search_that_begins_at_its_end_changes_nothing(gpt2):
