@@ -56,7 +56,14 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """⟨subject, relation, answer⟩, e.g. ⟨Ireland, P36, Dublin⟩. `id` is the data set's own name for it."""
+    """What is to be known: ⟨subject, relation, answer⟩. `id` is the data set's own name for it.
+
+    >>> ireland = Fact("Ireland", "P36", "Dublin")
+    >>> print(ireland)
+    ⟨Ireland, P36, Dublin⟩
+    >>> [p.text for p in ireland.prompts(Relation("P36", "capital", ("The capital of [X] is [Y].",)))]
+    ['The capital of Ireland is [Y].']
+    """
 
     subject: str
     relation: str
@@ -124,7 +131,12 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """A wish: this fact, with another answer (None: erased). An editor turns it into an edit."""
+    """A wish: this fact, with another answer (None: erased). An editor turns it into an edit.
+
+    >>> wish = Fact("Ireland", "P36", "Dublin").becoming("Cork")
+    >>> wish == Rewrite(Fact("Ireland", "P36", "Dublin"), "Cork")
+    True
+    """
 
     fact: Fact
     answer: str | None

@@ -25,6 +25,11 @@ class Answer:
     `tokens` is the prompt's answer as the tokenizer writes it; `logprob` its log-probability in nats (of several
     tokens: the sum, each given the gold tokens before it); `rank` its rank in the vocabulary, 1 is best (of several
     tokens: the worst of theirs); `top` the best few single tokens at the blank with their probabilities.
+
+    >>> import engram as eg
+    >>> answer, = eg.ask(eg.load(), eg.Prompt("The capital of Ireland is [Y].", "Dublin"))
+    >>> answer.tokens, answer.rank, answer.knows, round(answer.probability, 1)
+    (('Dublin',), 1, True, 0.5)
     """
 
     prompt: Prompt
@@ -55,6 +60,12 @@ class Attribution:
     same unit (NaN: none was made), and `points[layer]` at how many points of the path the gradient was taken, both
     ends included (of an answer of several tokens: the largest error, and all points). `floor` is the smallest score
     kept: below it nothing can be said, and asking raises.
+
+    >>> import engram as eg
+    >>> prompt = eg.Prompt("The capital of Ireland is [Y].", "Dublin")
+    >>> found, = eg.locate(eg.load(), prompt, by=eg.GradientTimesActivation())
+    >>> found.scores.shape, found.gap.shape, found.best(1)[0][0]
+    ((4, 256), (4,), Neuron(layer=3, index=187))
     """
 
     prompt: Prompt
@@ -102,6 +113,9 @@ class Score:
 
     `interval` is (low, high) at `level`; None where none can be given. `unit`: probability, nats, fraction, ratio of
     means, mean of ratios, symmetric fold change, neurons …
+
+    >>> print(Score("accuracy", 0.5, 4, "fraction", "higher", (0.15, 0.85)))
+    accuracy: 0.5 [0.15, 0.85] fraction (n=4)
     """
 
     name: str
@@ -121,7 +135,18 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Scores under a title, with the settings they were made under."""
+    """What came of it? Scores under a title, with the settings they were made under. A score is found by its name.
+
+    Raises KeyError, with the names there are, for a name that is none of them.
+
+    >>> report = Report("capitals", (Score("accuracy", 0.5, 4, "fraction"),), notes=("facts of one continent",))
+    >>> report["accuracy"].n
+    4
+    >>> print(report)
+    capitals
+      accuracy  +0.5000  fraction, n=4
+      note: facts of one continent
+    """
 
     title: str
     scores: tuple[Score, ...] = ()

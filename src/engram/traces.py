@@ -155,6 +155,12 @@ class Mediation:
     difference of the activations times the gradient in the corrupted run. Either is None where it was not asked for.
     `token` and `layer` say where, `all_units` what restoring the whole site brings back, `controls` what its best units
     do together. Otherwise as in `Trace`.
+
+    >>> import engram as eg
+    >>> prompt = eg.Prompt("The capital of Ireland is [Y]", "Dublin")
+    >>> found = eg.mediate(eg.load("engram:causal"), prompt, subject="Ireland", by=eg.UnitMediation(layer=0, samples=3))
+    >>> found.effect.shape, found.samples, bool(found.best(1)[0][1] == found.effect.max())
+    ((256,), 3, True)
     """
 
     prompt: Prompt

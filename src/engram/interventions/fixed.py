@@ -16,7 +16,14 @@ from .base import Intervention, Place, interventions
 @interventions("fixed")
 @dataclass(frozen=True, slots=True)
 class Fixed(Intervention):
-    """The neurons take these values; one that `values` does not name takes `value`."""
+    """What if these neurons had other values? They take those of `values`; one that it does not name takes `value`.
+
+    In the activation's own unit. Made by `fixed`. Raises BadSetting when asked under it, for neurons that are nowhere.
+
+    >>> from engram import NeuronSet
+    >>> Fixed(NeuronSet.parse("L9.2141"), 0.5).value
+    0.5
+    """
 
     value: float = 0.0
     values: Mapping[Neuron, float] = field(default_factory=lambda: MappingProxyType({}))

@@ -21,6 +21,14 @@ class Noised(Intervention):
 
     The draw depends on the seed, the layer and the row's tokens alone: not on the other rows of the batch, and the
     same row gets the same noise when asked again.
+
+    Made by `noised`. Raises BadSetting for an `sd` below 0.
+
+    >>> import engram as eg
+    >>> model, prompt = eg.load(), eg.Prompt("The capital of Ireland is [Y].", "Dublin")
+    >>> noise = Noised(eg.NeuronSet.parse("L3.187 L3.242"), sd=1.0)
+    >>> eg.ask(model, prompt, under=noise) == eg.ask(model, prompt, under=noise)  # seeded
+    True
     """
 
     sd: float
@@ -39,5 +47,12 @@ class Noised(Intervention):
 
 
 def noised(neurons: NeuronSet, sd: float, *, seed: int = 0, at: Place = "blank") -> Noised:
-    """Gaussian noise of standard deviation `sd` on these neurons, seeded."""
+    """Gaussian noise of standard deviation `sd` on these neurons, seeded.
+
+    Raises BadSetting for an `sd` below 0.
+
+    >>> from engram import NeuronSet
+    >>> noised(NeuronSet.parse("L9.2141"), 0.1).sd
+    0.1
+    """
     return Noised(neurons, float(sd), seed, at)

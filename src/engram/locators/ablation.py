@@ -24,6 +24,16 @@ class Ablation(Locator):
     """How much does the target fall when this neuron alone is silent at the asked position? In the target's unit.
 
     `score_i = target(clean) − target(w_i = 0)`. One row per neuron, from the recorded state of its block.
+
+    Raises UnknownName for a target that is none of `engram.locators.TARGETS`.
+
+    >>> import engram as eg
+    >>> model, prompt = eg.load(), eg.Prompt("The capital of Ireland is [Y].", "Dublin")
+    >>> found, = eg.locate(model, prompt, by=Ablation())
+    >>> (best, score), = found.best(1)
+    >>> clean, silent = eg.ask(model, prompt) + eg.ask(model, prompt, under=eg.suppressed(eg.NeuronSet.of([best])))
+    >>> print(best, abs(clean.probability - silent.probability - score) < 1e-5)
+    L3.187 True
     """
 
     name: ClassVar[str] = "ablation"

@@ -15,7 +15,17 @@ from .base import Locator, Scores, locators
 @locators("activation")
 @dataclass(frozen=True, slots=True)
 class Activation(Locator):
-    """How active is each neuron at the asked position? It knows nothing of the answer: the baseline to beat."""
+    """How active is each neuron at the asked position? It knows nothing of the answer: the baseline to beat.
+
+    Scores are in the activation's own unit. They add up to nothing, so `change` and `gap` are NaN.
+
+    >>> import engram as eg
+    >>> prompt = eg.Prompt("The capital of Ireland is [Y].", "Dublin")
+    >>> found, = eg.locate(eg.load(), [prompt], by=Activation())
+    >>> other, = eg.locate(eg.load(), [prompt.asking_for("Lisbon")], by=Activation())
+    >>> found.scores.shape, bool((found.scores == other.scores).all())
+    ((4, 256), True)
+    """
 
     name: ClassVar[str] = "activation"
 

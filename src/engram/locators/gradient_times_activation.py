@@ -18,6 +18,14 @@ class GradientTimesActivation(Locator):
     """What would each neuron's silence cost, were the network linear? `score_i = w_i · ∂target/∂w_i`.
 
     It is integrated gradients with the single node α = 1; its gap says how far from linear the network is.
+
+    `target` is one of `engram.locators.TARGETS`, and its unit that of the scores. Raises UnknownName for another.
+
+    >>> import engram as eg
+    >>> prompt = eg.Prompt("The capital of Ireland is [Y].", "Dublin")
+    >>> found, = eg.locate(eg.load(), prompt, by=GradientTimesActivation())
+    >>> bool(abs(found.gap).sum() > 0.1 * abs(found.change).sum())  # far from linear: more than a tenth is missed
+    True
     """
 
     name: ClassVar[str] = "gradient_times_activation"

@@ -26,6 +26,15 @@ class Model:
 
     `net` and `tokenizer` are the user's own, untouched. `masks` says how a masked model is asked for an answer of
     several tokens; `budget` how many bytes a batch may take beside the weights.
+
+    Raises BadSetting, and UnsupportedModel where the family's places are not there.
+
+    >>> import engram as eg
+    >>> model = eg.load()
+    >>> model
+    Model('engram:masked', bert, 4 layers × 256 neurons)
+    >>> model.widths, model.blank_last  # of a causal model, the blank must be last
+    ((256, 256, 256, 256), False)
     """
 
     net: nn.Module

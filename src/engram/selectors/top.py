@@ -20,6 +20,13 @@ class Top(Selector):
 
     Degenerate prompts (see `degenerate`) are left out of the mean, with a warning. Raises BadSetting, and BelowFloor
     where only high scores were kept, for a mean needs them all.
+
+    >>> import numpy as np
+    >>> from engram.facts import Prompt
+    >>> one, other = (Attribution(Prompt("It is [Y].", "so"), "toy", np.array([scores]), gap=np.zeros(1),
+    ...                           change=np.zeros(1), widths=(3,)) for scores in ([0.1, 0.9, 0.4], [0.8, 0.5, 0.4]))
+    >>> print(Top(2).select([one, other]))  # means 0.45, 0.7 and 0.4
+    {L0.0, L0.1}
     """
 
     k: int

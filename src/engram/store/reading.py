@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What lies in a run's folder: as much of it as is done. Made by `engram.open_run`."""
+    """What lies in a run's folder: as much of it as is done. Made by `engram.open_run`.
+
+    >>> import tempfile
+    >>> import engram as eg
+    >>> few = eg.experiments.Attributions(eg.Activation(), limit=1)
+    >>> run = eg.run(few, eg.data.read("shipped").only(["capital"]), out=tempfile.mkdtemp())
+    >>> run.complete, run.manifest["experiment"], [fact.subject for fact, scores in run.by_fact()]
+    (True, 'attribution', ['Albania'])
+    >>> run.table().num_rows == len(list(run.attributions()))
+    True
+    """
 
     folder: RunFolder
 
@@ -132,5 +142,13 @@ class Run:
 
 
 def open_run(path: str | Path) -> Run:
-    """The run in this folder, whether or not it is done. Raises BadData where there is none."""
+    """The run in this folder, whether or not it is done. Raises BadData where there is none.
+
+    >>> import tempfile
+    >>> import engram as eg
+    >>> few = eg.experiments.Attributions(eg.Activation(), limit=1)
+    >>> done = eg.run(few, eg.data.read("shipped").only(["capital"]), out=tempfile.mkdtemp())
+    >>> open_run(done.path).summary() == done.summary()
+    True
+    """
     return Run(RunFolder.at(path))
