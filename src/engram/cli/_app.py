@@ -35,7 +35,7 @@ def application() -> typer.Typer:
     """A new application with all commands. Reads their files, and with them nothing heavy."""
     app = typer.Typer(
         name="engram", cls=Commands, help="Find, test, rewrite and audit what a Hugging Face transformer knows.",
-        no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+        no_args_is_help=True, add_completion=True, rich_markup_mode=None, pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )  # fmt: skip
     app.callback()(_engram)
