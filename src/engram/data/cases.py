@@ -22,6 +22,10 @@ class CaseData(DataSet):
     """A data set in which each fact comes with a wish, and with what an edit to that end is judged by.
 
     `path` may also be the file itself, called what you like.
+
+    >>> from engram.data import data_sets
+    >>> issubclass(data_sets["counterfact"], CaseData), data_sets["counterfact"].needs_path
+    (True, True)
     """
 
     title: ClassVar[str]  # what its cases are called where the file is called as it is published

@@ -38,7 +38,13 @@ _SAMPLE = 1 << 32  # in the seed of the draw of facts, where that of demonstrati
 
 @dataclass(frozen=True)
 class InContext(FactSet):
-    """Facts whose own sentences stand behind demonstrations. `notes` say what was left out, and why."""
+    """Facts whose own sentences stand behind demonstrations. `notes` say what was left out, and why.
+
+    >>> import engram as eg
+    >>> facts = eg.data.with_demonstrations(eg.data.shipped(), variant="auto", demonstrations=1, most=5)
+    >>> isinstance(facts, InContext), len(facts.only(["capital"]))
+    (True, 5)
+    """
 
     notes: tuple[str, ...] = ()
 

@@ -30,6 +30,10 @@ class Counts:
     `corpus` and `lexicon` say what was read, with checksums of what stood there; `words` is how many words the corpus
     has, `nouns` how many nouns the lexicon, `side` whether nouns were looked for behind the word or before it, `within`
     how far away, in words.
+
+    >>> found = counts(["These dogs bark. That old dog sleeps."], ["these", "that"])
+    >>> found.of["these"], found.words, found.side
+    ((0, 1), 7, 'behind')
     """
 
     of: Mapping[str, tuple[int, int]] = field(repr=False)

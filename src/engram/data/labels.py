@@ -94,6 +94,10 @@ def label_of(pair: Prompt | Labelled, *, preset: str = "engram") -> Number | Gen
     """The property that decides this pair: the gender where the paradigm is of gender, else the number.
 
     Raises as `number_of`.
+
+    >>> from engram.facts import Fact
+    >>> label_of(Prompt("Anna saw [Y].", "herself", Fact("Anna", "anaphor_gender_agreement", "herself"), against="x"))
+    'feminine'
     """
     return gender_of(pair) if "gender" in _parts(pair)[0] else number_of(pair, preset=preset)
 

@@ -24,6 +24,11 @@ class Search:
     loss = mean −ln P(new answer) over openings and tokens + `kl` · KL(now ‖ before) of what is said at the subject of
     "… is a" + `decay` · ‖δ‖ / ‖v‖², and after each step ‖δ‖ is at most `clamp` · ‖v‖, with v what the FFN writes (of
     MEMIT and AlphaEdit, what leaves the block).
+
+    Raises BadSetting. Meng et al. (2022), section 3.1, equation 4.
+
+    >>> Search(steps=5).clamp
+    4.0
     """
 
     steps: int = 20

@@ -55,6 +55,12 @@ class ActivationByPrompt(Experiment):
 
     Presets: "engram" (the default), "paper" (not clean, "word", "all"). How neurons are found is a setting of
     `neurons`. Raises BadSetting, UnknownName.
+
+    >>> from engram.texts import Mentions
+    >>> about = {"P36": (Mentions(("Dublin lies in Ireland.",), ("Ireland is green.",)),)}
+    >>> texts = Texts("mine", about, neither=("It rains.",))
+    >>> ActivationByPrompt(texts).others, ActivationByPrompt(texts, preset="paper").clean
+    ('neither', False)
     """
 
     name: ClassVar[str] = "activation_by_prompt"

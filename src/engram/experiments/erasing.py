@@ -52,6 +52,9 @@ class Erasing(Experiment):
     Asked are all facts of the relation, known or not (or `own` of them), `others` facts of each other relation (None:
     all, as in the paper), drawn by the neurons' seed, and `texts` of ordinary language: of a causal model the
     perplexity, of a masked one the pseudo-perplexity, see `engram.models.perplexity`. Raises BadSetting, UnknownName.
+
+    >>> Erasing(relations=("capital",)).neurons_erased
+    20
     """
 
     name: ClassVar[str] = "erasing"

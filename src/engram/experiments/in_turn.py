@@ -45,6 +45,13 @@ class InTurn(Drawn):
     (pseudo-)perplexity of `texts` over what it was, and how far each layer's weight has moved, as part of its norm.
     Past `growth` times the perplexity an alarm is given, and, `stop`, no further case is edited. Everything is undone
     at the end, to the last bit. All cases are one shard, for each edit rests on those before.
+
+    Raises BadSetting.
+
+    >>> import engram as eg
+    >>> experiment = InTurn(limit=3, checks=(1, 3))
+    >>> experiment.cases(eg.data.cases("shipped", relations=["capital"]))
+    [{'shard': 0, 'facts': [0, 1, 2]}]
     """
 
     name: ClassVar[str] = "in_turn"

@@ -63,7 +63,12 @@ def toward_the_truth(case: Case) -> Case:
 
 @dataclass(frozen=True, slots=True)
 class By(Planner):
-    """An editor that needs nothing but the wish: ROME, MEMIT, fine-tuning … `called` is its name in tables."""
+    """An editor that needs nothing but the wish: ROME, MEMIT, fine-tuning … `called` is its name in tables.
+
+    >>> import engram as eg
+    >>> By(eg.ROME(layer=1, covariance=None)).name, By(eg.ROME(layer=1, covariance=None), called="mine").name
+    ('r-rome', 'mine')
+    """
 
     editor: Editor
     called: str = ""
@@ -86,6 +91,14 @@ class ByNeurons(Planner):
 
     They are those that score more than `threshold` of the largest, at most the `most` best. What is said in other
     sentences has no part in it.
+
+    Raises BadSetting, UnknownName.
+
+    >>> import engram as eg
+    >>> case = eg.data.cases("shipped", relations=["capital"]).cases[0]
+    >>> edit = ByNeurons(most=3).plan(eg.load("engram:causal"), case)
+    >>> edit.method, len(edit.neurons)
+    ('knowledge_surgery', 3)
     """
 
     kind: Literal["surgery", "erasure"] = "surgery"

@@ -22,6 +22,14 @@ class StoredNeurons:
     """The neurons that a run of `Neurons` found, with its settings: takes the place of a `Neurons`.
 
     `run` is its folder. Where something is asked of another model or other facts than that run's, OtherRun is raised.
+
+    >>> import tempfile
+    >>> import engram as eg
+    >>> facts, folder = eg.data.read("shipped"), tempfile.mkdtemp()
+    >>> found = eg.run(Neurons(relations=("capital",), facts=1), facts, out=folder)
+    >>> later = eg.experiments.Suppression(StoredNeurons(folder))
+    >>> [case["relation"] for case in later.cases(facts)]
+    ['capital']
     """
 
     run: str | Path

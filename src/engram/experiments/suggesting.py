@@ -36,6 +36,10 @@ class Suggestion:
     `sure` is the part of bootstrap samples of the facts in which this layer and token come first. `facts` were traced,
     `left_out` could not be or are not known. `tried` [token's name] are, by layer, the parts of the facts that an
     edit there gives the new answer (ES), NaN where none could be planned; empty where that was not asked for.
+
+    >>> found = Suggestion(0, "asked", 0.9, {}, (), tried={"asked": np.array([0.2, 0.8])})
+    >>> found.layer, found.tried_best
+    (0, (1, 'asked'))
     """
 
     layer: int

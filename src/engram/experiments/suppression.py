@@ -37,6 +37,13 @@ class Suppression(Experiment):
     facts of the same and of another relation are asked with the neurons amplified, too (their code silences them
     again), and every change is also told in probability, over prompts and as the mean over relations. Raises
     BadSetting.
+
+    >>> import engram as eg
+    >>> experiment = Suppression(Neurons(relations=("capital",), facts=1))
+    >>> model, facts = eg.load(), eg.data.read("shipped")
+    >>> report = experiment.summary(experiment.run(model, facts, case) for case in experiment.cases(facts))
+    >>> report["suppressed"].unit, report["suppressed"].value < report["chance suppressed"].value
+    ('ratio of means', True)
     """
 
     name: ClassVar[str] = "suppression"

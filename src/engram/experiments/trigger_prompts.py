@@ -45,6 +45,11 @@ class TriggerPrompts(Experiment):
 
     Presets: "engram" (the default: mean, 2, clean), "paper" (mean, 2, not clean), "hunter" (sum, 20, not clean). How
     neurons are found, and of how many facts, is a setting of `neurons`. Raises BadSetting, UnknownName.
+
+    >>> from engram.texts import Mentions
+    >>> texts = Texts("mine", {"P36": (Mentions(("Dublin lies in Ireland.",), ()),)})
+    >>> TriggerPrompts(texts).k, TriggerPrompts(texts, preset="hunter").k
+    (2, 20)
     """
 
     name: ClassVar[str] = "trigger_prompts"

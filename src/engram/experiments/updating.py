@@ -60,6 +60,9 @@ class Updating(Experiment):
     Presets give what is left out: "engram" (1, 8, scaled, others, layers), "paper" (1, 8, not scaled, paper, anywhere),
     "hunter" (1, 8, scaled, hunter, anywhere). How neurons are found is a setting of `neurons`. Raises BadSetting,
     UnknownName.
+
+    >>> Updating().scaled, Updating(preset="paper").scaled, Updating().add
+    (True, False, 8.0)
     """
 
     name: ClassVar[str] = "updating"

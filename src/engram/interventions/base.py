@@ -22,7 +22,21 @@ Place = Literal["blank", "everywhere"]
 
 @dataclass(frozen=True, slots=True)
 class Intervention(ABC):
-    """Some neurons, and where they are changed: at the blank only (as the papers do), or at every position."""
+    """Some neurons, and where they are changed: at the blank only (as the papers do), or at every position.
+
+    Subclasses are frozen dataclasses with a field `at`, "blank" or "everywhere".
+
+    >>> import engram as eg
+    >>> @dataclass(frozen=True)
+    ... class Negated(Intervention):
+    ...     at: Place = "blank"
+    ...     def change(self, x, layer, index, ids):
+    ...         return -x
+    >>> model, prompt = eg.load(), eg.Prompt("The capital of Ireland is [Y].", "Dublin")
+    >>> turned, = eg.ask(model, prompt, under=Negated(eg.NeuronSet.parse("L3.187 L3.242")))
+    >>> turned.probability < eg.ask(model, prompt)[0].probability
+    True
+    """
 
     neurons: NeuronSet
 

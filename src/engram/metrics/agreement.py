@@ -13,7 +13,18 @@ from .likeness import spearman
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """`spearman` over all neurons, None where one side's scores are all equal; `jaccard` of the `top` best neurons."""
+    """How alike are two attributions of one prompt? Made by `agreement`.
+
+    `spearman` over all neurons, None where one side's scores are all equal; `jaccard` of the `top` best neurons.
+
+    >>> import engram as eg
+    >>> model, prompt = eg.load(), eg.Prompt("The capital of Ireland is [Y].", "Dublin")
+    >>> one, other = (eg.locate(model, prompt, by=by)[0] for by in (eg.GradientTimesActivation(), eg.Activation()))
+    >>> agreement(one, one, top=10)
+    Agreement(spearman=1.0, jaccard=1.0, top=10)
+    >>> agreement(one, other, top=10).spearman < 0.9
+    True
+    """
 
     spearman: float | None
     jaccard: float

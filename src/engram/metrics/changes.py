@@ -102,7 +102,13 @@ def mean_reciprocal_rank(ranks: ArrayLike, mean: Mean = np.mean) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One way to say how paired probabilities changed, with the unit that must stand beside its numbers."""
+    """One way to say how paired probabilities changed, with the unit that must stand beside its numbers.
+
+    `of` takes what was before and after, [prompt], and the mean to be taken (by itself, or over resamples).
+
+    >>> Change("absolute", "probability", absolute).of([0.5, 0.25], [0.25, 0.25]).item()
+    -0.125
+    """
 
     name: str
     unit: str

@@ -20,7 +20,14 @@ _NEAR = 100_000  # so many stay in the processor's cache
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resampling:
-    """Facts drawn again and again: `row[prompt]` is the prompt's fact, `times[resample, fact]` how often it came up."""
+    """Facts drawn again and again: `row[prompt]` is the prompt's fact, `times[resample, fact]` how often it came up.
+
+    >>> drawn = Resampling.of(["Ireland", "Ireland", "Italy"], n=1000)
+    >>> drawn.times.shape, drawn.times.sum(1).max().item()  # two facts are drawn each time
+    ((1000, 2), 2)
+    >>> drawn.mean(np.array([0.0, 0.0, 1.0])).shape
+    (1000,)
+    """
 
     row: NDArray[np.intp]
     times: NDArray[np.uint16]
@@ -81,7 +88,15 @@ def bootstrap(
 
 
 def percentile(draws: Floats | None, level: float = 0.95) -> tuple[float, float] | None:
-    """The middle `level` of the draws; None without draws, or where one of them is not finite."""
+    """The middle `level` of the draws; None without draws, or where one of them is not finite.
+
+    Raises BadSetting for a level that is not between 0 and 1.
+
+    >>> percentile(np.arange(101.0), 0.5)
+    (25.0, 75.0)
+    >>> percentile(None) is None
+    True
+    """
     if not 0 < level < 1:
         raise BadSetting(f"a level is between 0 and 1, not {level}")
     if draws is None or not np.isfinite(draws).all():

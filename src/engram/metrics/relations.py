@@ -18,7 +18,12 @@ from .significance import false_discovery, paired_test
 
 @dataclass(frozen=True, slots=True)
 class RelationChange:
-    """How the answers of one relation changed, over how many facts; the paired test's p, and its q over all rows."""
+    """How the answers of one relation changed, over how many facts; the paired test's p, and its q over all rows.
+
+    >>> from engram.results import Score
+    >>> RelationChange("P36", Score("P36", -0.4, 20, "ratio of means"), facts=5, p=0.01, q=0.02).facts
+    5
+    """
 
     relation: str
     change: Score
@@ -32,6 +37,13 @@ class RelationChanges:
     """One row per relation, and the `mean` over them.
 
     `left_out` are the relations whose change cannot be computed: a probability of 0 stands in the way.
+
+    Made by `by_relation`.
+
+    >>> own = RelationChange("P36", Score("P36", -0.4, 20, "ratio of means"), facts=5, p=0.01, q=0.02)
+    >>> changes = RelationChanges((own,), Score("mean over relations", -0.4, 1, "ratio of means"))
+    >>> changes.report()["P36 q"].value
+    0.02
     """
 
     rows: tuple[RelationChange, ...]

@@ -33,7 +33,12 @@ _DIFFERS = "not bit for bit what it was made from (other weights, another edit h
 
 
 def slot_of(model: Model, neuron: Neuron) -> Tensor:
-    """The neuron's value slot, [hidden]: a view, writing to it writes to the model. Raises UnsupportedModel."""
+    """The neuron's value slot, [hidden]: a view, writing to it writes to the model. Raises UnsupportedModel.
+
+    >>> import engram as eg
+    >>> slot_of(eg.load(), eg.Neuron(3, 187)).shape
+    torch.Size([128])
+    """
     layer = model.layers[neuron.layer]
     slot = value_slots(layer.down)[neuron.index]
     if slot.is_meta or slot.dtype not in _PLAIN:

@@ -178,6 +178,13 @@ def value_slots(down: nn.Module) -> Tensor:
     """The weight of an FFN's second map as [neuron, hidden], whichever way the module keeps it.
 
     A view: writing to it writes to the model.
+
+    Raises UnsupportedModel for a module that keeps no plain matrix.
+
+    >>> import engram as eg
+    >>> model = eg.load()
+    >>> value_slots(model.layers[3].down).shape
+    torch.Size([256, 128])
     """
     down = getattr(down, "base_layer", down)  # a PEFT adapter wraps the map
     weight = down.weight

@@ -13,7 +13,12 @@ from ..facts import FactSet
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A run: the name of its folder, what it finds out, its experiment; its data, where they are not the recipe's."""
+    """A run: the name of its folder, what it finds out, its experiment; its data, where they are not the recipe's.
+
+    >>> from engram.experiments import Suppression
+    >>> Step("suppression", "what happens without a fact's neurons?", Suppression()).data is None
+    True
+    """
 
     name: str
     finds: str
@@ -26,6 +31,11 @@ class Recipe(Protocol):
 
     `few` is how many facts of each relation end within ten minutes with what is shipped; `left_out` says what of the
     paper is not run, and why.
+
+    >>> from engram.recipes import Dai2022
+    >>> recipe = Dai2022(facts=2)
+    >>> [step.name for step in recipe.steps("runs/dai")][:2]
+    ['attribution', 'activation']
     """
 
     few: ClassVar[int]

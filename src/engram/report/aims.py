@@ -15,7 +15,14 @@ WORDS: dict[Kind, str] = {"yes": "met", "no": "not met", "open": "open"}
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """The change under `condition` is to lie between `low` and `high` (fractions; None: no bound on this side)."""
+    """The change under `condition` is to lie between `low` and `high` (fractions; None: no bound on this side).
+
+    >>> aim = Aim("suppressed", "without its own neurons, P(answer) falls by 15 % or more", high=-0.15)
+    >>> aim.judge(Score("suppressed", -0.4, 40, "ratio of means", interval=(-0.5, -0.3)))
+    'yes'
+    >>> aim.judge(Score("suppressed", -0.4, 40, "ratio of means"))  # no interval: nobody knows how sure it is
+    'open'
+    """
 
     condition: str
     says: str
@@ -48,7 +55,12 @@ AIMS = (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An aim, the number it was held against, and what came of it."""
+    """Was an aim met? The aim, the number it was held against, and what came of it: yes, no or open.
+
+    >>> verdict, = verdicts([Score("amplified", -0.1, 40, "ratio of means", interval=(-0.2, -0.05))])
+    >>> verdict.kind
+    'no'
+    """
 
     aim: Aim
     score: Score

@@ -24,6 +24,13 @@ def report_run(run: Run, folder: str | Path | None = None, *, title: str | None 
 
     A page that needs no network, and each figure as SVG and PNG. Written whole, or not at all. Raises BadData for a
     run that is not done, is damaged, or cannot be written to.
+
+    >>> import tempfile
+    >>> import engram as eg
+    >>> few = eg.experiments.Attributions(eg.Activation(), limit=1)
+    >>> run = eg.run(few, eg.data.read("shipped").only(["capital"]), out=tempfile.mkdtemp())
+    >>> report_run(run).relative_to(run.path).as_posix()
+    'report/report.html'
     """
     told = chapter(run)
     head = f"{told.title}: {title or run.manifest['data']['name']}"
@@ -35,7 +42,18 @@ def report_runs(
     runs: Sequence[Run], folder: str | Path, *, title: str, before: Sequence[Section] = (),
     figures: Mapping[str, Figure] | None = None, said: Mapping[str, Any] | None = None,
 ) -> Path:  # fmt: skip
-    """One page of several runs, behind other sections if there are any; figures are named after run and picture."""
+    """One page of several runs, behind other sections if there are any; figures are named after run and picture.
+
+    Raises BadData, as `report_run`.
+
+    >>> import tempfile
+    >>> import engram as eg
+    >>> facts, few = eg.data.read("shipped"), eg.experiments.Attributions(eg.Activation(), limit=1)
+    >>> runs = [eg.run(few, facts.only([name]), out=tempfile.mkdtemp()) for name in ("capital", "author")]
+    >>> page = report_runs(runs, tempfile.mkdtemp(), title="Two relations")
+    >>> "Two relations" in page.read_text(encoding="utf-8")
+    True
+    """
     told = [chapter(run) for run in runs]
     sections = [*before, *(_section(c) for c in told)]
     named = _named(runs)

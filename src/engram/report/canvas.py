@@ -99,7 +99,12 @@ def legend(axes: Axes, entries: Iterable[tuple[str, str, str]]) -> None:
 
 
 def svg(figure: Figure) -> str:
-    """The figure as SVG text without an XML head: text stays text, the ground is clear, ink has the page's colour."""
+    """The figure as SVG text without an XML head: text stays text, the ground is clear, ink has the page's colour.
+
+    >>> from matplotlib.figure import Figure
+    >>> svg(Figure())[:4]
+    '<svg'
+    """
     from matplotlib import rc_context
 
     out = io.StringIO()
@@ -114,7 +119,15 @@ def svg(figure: Figure) -> str:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write the figure as .svg or .png, on white. Raises BadSetting for another ending."""
+    """Write the figure as .svg or .png, on white. Raises BadSetting for another ending.
+
+    >>> import tempfile
+    >>> from matplotlib.figure import Figure
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(Figure(), Path(folder) / "empty.svg")
+    ...     (Path(folder) / "empty.svg").read_text(encoding="utf-8")[:5]
+    '<?xml'
+    """
     path = Path(path)
     if path.suffix == ".svg":
         path.write_text(standalone(svg(figure)), encoding="utf-8")
@@ -132,6 +145,10 @@ def png(figure: Figure) -> bytes:
 
 
 def standalone(text: str) -> str:
-    """An SVG for a file of its own: on white, in ink."""
+    """An SVG for a file of its own: on white, in ink.
+
+    >>> standalone("<svg width='1'></svg>").splitlines()[0]
+    '<?xml version="1.0" encoding="utf-8" standalone="no"?>'
+    """
     head = '<?xml version="1.0" encoding="utf-8" standalone="no"?>\n'
     return head + text.replace("<svg ", f'<svg style="background: #fff; color: {INK}" ', 1)

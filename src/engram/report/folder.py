@@ -19,6 +19,14 @@ def free(folder: Path, kind: str, *, force: bool = False) -> None:
     """Make sure that results of this kind may go to this folder: it is new, empty, of the same kind, or `force`.
 
     Changes nothing. Raises BadSetting.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     free(Path(folder), "demo")  # an empty one will do
+    ...     _ = (Path(folder) / "thesis.tex").write_text("Chapter 1")
+    ...     free(Path(folder), "demo")
+    Traceback (most recent call last):
+    engram.errors.BadSetting: ... holds files that are not of an earlier demo; name another folder, ...
     """
     if folder.exists() and not folder.is_dir():
         raise BadSetting(f"{folder} is a file; results go to a folder")
@@ -34,6 +42,12 @@ def write(folder: Path, files: Mapping[str, str | bytes], results: Mapping[str, 
 
     All are written under other names first. Should anything go wrong by then, the folder is as it was; what other
     files it holds stay. Raises BadData where the folder cannot be written to.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(Path(folder), {"index.html": "<p>It fell.</p>"}, {"kind": "mine", "change": -0.4})
+    ...     sorted(path.name for path in Path(folder).iterdir())
+    ['index.html', 'results.json']
     """
     whole: dict[str, str | bytes] = {
         **files,

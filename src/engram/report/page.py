@@ -65,6 +65,12 @@ class Picture:
 
     `caption` stands below the chart. The still picture, which has its own, remains for paper, and where scripts do not
     run.
+
+    >>> from engram.report import svg
+    >>> from matplotlib.figure import Figure
+    >>> picture = Picture(svg(Figure()))
+    >>> "<svg" in Page("A", "b", (Section("C", (picture,)),)).html()
+    True
     """
 
     svg: str
@@ -74,7 +80,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """A list; `kinds` (yes, no, open) marks each entry with its verdict."""
+    """A list; `kinds` (yes, no, open) marks each entry with its verdict.
+
+    >>> "<li" in Page("A", "b", (Section("C", (Items(("it fell", "it stayed"), ("yes", "no")),)),)).html()
+    True
+    """
 
     entries: Sequence[str]
     kinds: Sequence[str] = ()
@@ -82,7 +92,11 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """Something long, behind one line that opens it."""
+    """Something long, behind one line that opens it.
+
+    >>> "<details>" in Page("A", "b", (Section("C", (Folded("All settings", ("seed 0",)),)),)).html()
+    True
+    """
 
     line: str
     parts: Sequence[str | Table | Items]
@@ -90,7 +104,11 @@ class Folded:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading with paragraphs, pictures and tables below it, and smaller sections."""
+    """A heading with paragraphs, pictures and tables below it, and smaller sections.
+
+    >>> Section("What one sees", ("A paragraph.",)).anchor
+    'what-one-sees'
+    """
 
     title: str
     parts: Sequence[Part]

@@ -28,6 +28,10 @@ class Outcome:
 
     `results` are the experiment's plain values; `conditions` says in words what each condition is, `names` what each
     relation is called; `about` holds what else is to be recorded: model, data, versions.
+
+    >>> outcome = Outcome((), Report("suppression", (Score("suppressed", -0.4, 40, "ratio of means"),)), {})
+    >>> outcome.document()["title"]
+    'suppression'
     """
 
     results: Sequence[Mapping[str, Any]]

@@ -57,6 +57,14 @@ def heat_maps(traces: Sequence[Trace]) -> Figure:
     """The same prompt, its blocks, FFNs and attention side by side, each in its own shade up to its own largest.
 
     Raises BadSetting for traces of several prompts or answers.
+
+    >>> from engram.facts import Prompt
+    >>> ffn, attention = (
+    ...     Trace(Prompt("Rome is in [Y]", "Italy"), "causal_tracing", kind, ("Rome", "Ġis", "Ġin"), (0, 1), 2,
+    ...           "Italy", "probability", np.eye(3, 4) / 4, np.zeros((3, 4)), 0.5, 0.1, 10, ((0, 1),) * 4, 0)
+    ...     for kind in ("ffn", "attention"))
+    >>> heat_maps([ffn, attention]).get_label()
+    'Where “Italy” comes back'
     """
     if not traces:
         raise BadSetting("no trace was given: there is nothing to draw")

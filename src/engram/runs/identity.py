@@ -19,6 +19,12 @@ def key_of(experiment: Experiment, model: Model, facts: FactSet, *, threads: int
     """All that decides the numbers of this experiment on this model and these facts.
 
     `threads` are torch's: sums over a number of threads differ in their last bits from sums over another.
+
+    >>> import engram as eg
+    >>> facts = eg.data.read("shipped").only(["capital"])
+    >>> key = key_of(eg.experiments.Attributions(limit=1), eg.load(), facts, threads=1)
+    >>> key.experiment, key == key_of(eg.experiments.Attributions(limit=2), eg.load(), facts, threads=1)
+    ('attribution', False)
     """
     return RunKey(
         experiment.name, experiment.settings(), {**model_key(model), "threads": threads}, data_key(facts), __version__,

@@ -28,6 +28,9 @@ class ShareSearch:
 
     `mean` is their mean number per group, `found` whether it lies in the wanted interval, `tried` every share that
     was evaluated with its mean, in order.
+
+    >>> print(ShareSearch(Fraction(1, 2), (), 3.5, True, ((Fraction(1, 2), 3.5),)))
+    share 0.5: 3.50 neurons per group
     """
 
     share: Fraction

@@ -19,6 +19,12 @@ class Verified:
 
     `rows` and `skipped` count the records of the shards that are whole; `foreign` are files that no run writes.
     `aside` is where the damaged ones were put, by the name of the shard, where that was asked for.
+
+    Made by `verify`.
+
+    >>> found = Verified(2, 1, 8, 0, ("part-00001",), {}, {}, ())
+    >>> found.complete
+    False
     """
 
     shards: int
@@ -42,6 +48,13 @@ def verify(path: str | Path, *, repair: bool = False) -> Verified:
 
     That puts what is damaged into the folder `damaged`, so that the next run does it again. Raises BadData where there
     is no run, its manifest was changed, or a file cannot be moved.
+
+    >>> import tempfile
+    >>> import engram as eg
+    >>> few = eg.experiments.Attributions(eg.Activation(), limit=1)
+    >>> run = eg.run(few, eg.data.read("shipped").only(["capital"]), out=tempfile.mkdtemp())
+    >>> verify(run.path).complete
+    True
     """
     folder = RunFolder.at(path)
     done, given_up = folder.done(), folder.quarantined()

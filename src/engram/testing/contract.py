@@ -35,7 +35,16 @@ NEAR = 1e-5  # of the largest value compared, or of 1
 
 
 class ContractBroken(AssertionError):
-    """A family does not keep a clause of the contract; names the family, the clause, and what was seen."""
+    """A family does not keep a clause of the contract; names the family, the clause, and what was seen.
+
+    >>> from engram.testing import tiny
+    >>> from dataclasses import replace
+    >>> whole = Model.wrap(*tiny("gpt2"))
+    >>> wrong = replace(whole.family.stacks[0], ffn_down="mlp.c_fc")  # the first map in place of the second
+    >>> check_family(replace(whole, family=replace(whole.family, stacks=(wrong,))))
+    Traceback (most recent call last):
+    engram.testing.contract.ContractBroken: the family gpt2 breaks 'neurons times value slots are what the...
+    """
 
 
 class Sample(NamedTuple):
