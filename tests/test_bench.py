@@ -284,9 +284,9 @@ def test_where_the_peak_cannot_be_read_there_is_none(monkeypatch, tmp_path):
 def test_every_side_takes_its_turn_and_each_run_another_begins():
     order = []
     sides = [contenders.Contender(n, n, True, "float32", {}, 1, list, int, None) for n in "abc"]
-    found = measure._in_turn(sides, 4, lambda s: order.append(s.name) or float(len(order)))
+    found = measure.in_turn(sides, 4, lambda s: order.append(s.name) or float(len(order)))
     assert "".join(order) == "abcbcacababc"
-    assert found["a"] == [1.0, 6.0, 8.0, 10.0]
+    assert found[0] == (1.0, 6.0, 8.0, 10.0)
 
 
 # -- accuracy

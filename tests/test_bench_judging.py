@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from engram import errors
 from engram.bench import JudgingBench, JudgingSide, bench_judging, judged, shapes
+from engram.bench.cost import counting
 from engram.bench.judged import Bench
 from engram.bench.judging import PEERS, Judged, questions, straightforward, written_well
-from engram.bench.tracing import counting
 from engram.cli._app import application
 from engram.models import holding
 

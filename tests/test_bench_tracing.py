@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from engram import errors
 from engram.bench import TracingBench, TracingSide, bench_tracing, shapes, traced
+from engram.bench.cost import counted, counting
 from engram.bench.traced import Question
-from engram.bench.tracing import PEERS, Restored, counting, straightforward, written_well
+from engram.bench.tracing import PEERS, Restored, straightforward, written_well
 from engram.cli._app import application
 from engram.traces import KINDS, windows
 
@@ -219,11 +220,11 @@ def test_the_differences_of_clean_and_corrupted_count_too():
 
 def test_flops_are_those_by_hand(asked):
     """Of the plain call: three maps of attention and one behind it, two of the FFN, and the vocabulary, everywhere."""
-    way = traced._Way("x", "block", lambda: straightforward(*parts(asked)))
     rows, h, vocabulary = (2 + TOKENS * 4) * (SAMPLES + 1), 32, asked.model.config.vocab_size
     maps = 4 * (8 * h * h + 16 * h * h) + 2 * h * vocabulary
     attention = 4 * 4 * TOKENS * h
-    assert traced._counted(asked.model, way).flops == rows * TOKENS * (maps + attention)
+    found = counted(asked.model, lambda: straightforward(*parts(asked)))
+    assert found.flops == rows * TOKENS * (maps + attention)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,8 @@ def engram(*arguments, code=0):
 def made() -> TracingBench:
     def side(name, kind, seconds, difference):
         work = (None, 10**9, 50, 550, 26_400)
-        return TracingSide(name, kind, name == "engram", seconds, *work, 2e-4, 1e-4, difference, difference / 1e-4)
+        found = kind, 2e-4, 1e-4, difference, difference / 1e-4
+        return TracingSide(name, name == "engram", seconds, *work, *found)
 
     sides = (
         side("straightforward", "block", (8.0, 6.0, 4.0), 0.0), side("engram", "block", (1.0, 1.0, 1.0), 2e-11),

@@ -50,7 +50,7 @@ FREE_OF_TORCH = (
 )
 BY_COMPUTED_NAME = {"__init__", "registry", "models.family", "cli._app"}  # lazy names, and files found by looking
 OWN_HOOKS = {"models.hooks", "models.watching"}
-BENCH_HOOKS = {"bench.attribution", "bench.tracing"}  # the bench's loops are what one writes without engram
+BENCH_HOOKS = {"bench.attribution", "bench.cost", "bench.tracing"}  # loops as written without engram, and counting
 
 When = Literal["module", "function", "types"]
 

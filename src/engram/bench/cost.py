@@ -1,16 +1,21 @@
-"""What does a piece of work cost: seconds, peak memory, and matrix products?"""
+"""What does a piece of work cost: seconds, peak memory, matrix products, and passes through the network?"""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
+from torch import Tensor, nn
 from torch.utils import flop_counter
+
+from ..models import Model
 
 T = TypeVar("T")
 
@@ -52,6 +57,52 @@ def peak(run: Callable[[], T], device: torch.device) -> tuple[T, int | None]:
     found = run()
     highest = None if resident is None else _status("VmHWM")
     return found, None if resident is None or highest is None else max(0, highest - resident)
+
+
+@dataclass(slots=True)
+class Passes:
+    """What went through a network: its `calls`, the `rows` in them, and all rows' `positions` through all FFNs."""
+
+    calls: int = 0
+    rows: int = 0
+    positions: int = 0
+
+
+@contextmanager
+def counting(model: Model) -> Iterator[Passes]:
+    """What goes through this network within the block? Blocks that are called by themselves are seen too."""
+    found = Passes()
+
+    def called(_net: nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
+        found.calls += 1
+        found.rows += len(kwargs["input_ids"])
+
+    def passed(_down: nn.Module, args: Sequence[Tensor], _out: Any) -> None:
+        found.positions += args[0].numel() // args[0].shape[-1]
+
+    with ExitStack() as stack:
+        stack.callback(model.net.register_forward_pre_hook(called, with_kwargs=True).remove)
+        for layer in model.layers:
+            stack.callback(layer.down.register_forward_hook(passed).remove)
+        yield found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counted(Generic[T]):
+    """What a way of doing it finds, its peak of memory in bytes, its operations, and what goes through the network."""
+
+    found: T
+    memory: int | None
+    flops: int
+    passes: Passes
+
+
+def counted(model: Model, way: Callable[[], T]) -> Counted[T]:
+    """What does one call of it find and cost, but for time?"""
+    found: list[T] = []
+    with counting(model) as passes:
+        work, memory = peak(lambda: flops(lambda: found.append(way())), model.device)
+    return Counted(found[0], memory, work, passes)
 
 
 def _forth(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,12 +19,11 @@ from ..models.editing import low_rank, planned
 from ..models.model import GIB
 from ..models.scoring import score
 from ..results import Floats
-from .cost import flops, peak, timed
+from .cost import Counted, counted, timed
 from .judging import PEERS, Judged, Peer, questions
-from .measure import Progress, chosen, counter
-from .results import machine, versions
+from .measure import Progress, chosen, counter, in_turn
+from .results import Passed, machine, plain, ratios, spread, versions
 from .shapes import SPECIAL, network
-from .tracing import Passes, counting
 
 ENGINE, KEPT = "engram", "engram, before kept"
 PARAPHRASES, NEIGHBOURS = 2, 10  # sentences of a CounterFact record beside the one that is edited
@@ -34,29 +32,14 @@ LARGE = 10  # the Frobenius norm of an edit in that of the weight, whose rows ar
 
 
 @dataclass(frozen=True, slots=True)
-class JudgingSide:
+class JudgingSide(Passed):
     """One way of judging all edits.
 
-    `seconds` are per edit, one number a run; `memory` the peak in bytes above what was in use before, None where it
-    cannot be read; `flops` those of the matrix products of one edit; `calls` of the network, the `rows` in them, and
-    the `positions` of all rows through all FFNs, those of all edits. `difference` is the largest of any answer's mean
-    −ln P, before or after, from those of the first side, in nats.
+    Seconds and operations are of one edit; calls, rows and positions those of all edits. `difference` is the largest of
+    any answer's mean −ln P, before or after, from those of the first side, in nats.
     """
 
-    name: str
-    engine: bool
-    seconds: tuple[float, ...]
-    memory: int | None
-    flops: int
-    calls: int
-    rows: int
-    positions: int
     difference: float
-
-    @property
-    def median(self) -> float:
-        """Seconds per edit."""
-        return statistics.median(self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +77,13 @@ class JudgingBench:
 
     def ratios(self, peer: str, engine: str = ENGINE) -> list[float]:
         """How many times as fast as this peer is the engine, in each run?"""
-        own = {s.name: s.seconds for s in self.sides}
-        return [t / o for t, o in zip(own[peer], own[engine], strict=True)]
+        own = {s.name: s for s in self.sides}
+        return ratios(own[peer], own[engine])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; beside them how many times as fast as each peer the engine is."""
-        document = asdict(self)
-        for side, plain in zip(self.sides, document["sides"], strict=True):
-            plain["median"] = side.median
-        document["ratios"] = {p: {e: _told(self.ratios(p, e)) for e in self.engines} for p in self.peers}
-        return document
-
-
-def _told(each: list[float]) -> dict[str, Any]:
-    return {"median": statistics.median(each), "each": each}
+        found = {p: {e: spread(self.ratios(p, e)) for e in self.engines} for p in self.peers}
+        return {**asdict(self), "sides": plain(self.sides), "ratios": found}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,16 +119,6 @@ class Bench:
         return Judged(before, np.array([s.nll for s in said]).reshape(len(self.cases), -1))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Counted:
-    """What a way finds, its peak of memory, its operations and what goes through the network."""
-
-    found: Judged
-    memory: int | None
-    flops: int
-    passes: Passes
-
-
 def bench_judging(
     shape: str = "gpt2",
     *,
@@ -186,14 +152,10 @@ def bench_judging(
     ways: dict[str, Callable[[], Judged]] = {name: functools.partial(asked.by_hand, PEERS[name]) for name in peers}
     ways |= {ENGINE: asked.judged, KEPT: functools.partial(asked.judged_again, first.before)}
     done = counter(progress, len(ways) * (runs + 1))
-    counted = [done(_counted(model, way)) for way in ways.values()]
-    seconds: list[list[float]] = [[] for _ in ways]
-    for run in range(runs):
-        for i in range(len(ways)):  # each run another one begins
-            turn = (run + i) % len(ways)
-            seconds[turn].append(done(timed([*ways.values()][turn], model.device)[1]) / edits)
+    costs = [done(counted(model, way)) for way in ways.values()]
+    seconds = in_turn([*ways.values()], runs, lambda way: done(timed(way, model.device)[1]) / edits)
     sides = tuple(
-        _side(name, each, one, counted[0].found, edits) for name, each, one in zip(ways, seconds, counted, strict=True)
+        _side(name, each, one, costs[0].found, edits) for name, each, one in zip(ways, seconds, costs, strict=True)
     )
     moved = float(np.abs(first.after - first.before).mean())
     about = machine(model.device), versions()
@@ -202,18 +164,10 @@ def bench_judging(
     )  # fmt: skip
 
 
-def _counted(model: Model, way: Callable[[], Judged]) -> _Counted:
-    found: list[Judged] = []
-    with counting(model) as passes:
-        work, memory = peak(lambda: flops(lambda: found.append(way())), model.device)
-    return _Counted(found[0], memory, work, passes)
-
-
-def _side(name: str, seconds: Sequence[float], one: _Counted, first: Judged, edits: int) -> JudgingSide:
-    passes = one.passes
+def _side(name: str, seconds: tuple[float, ...], one: Counted[Judged], first: Judged, edits: int) -> JudgingSide:
+    passes = one.passes.calls, one.passes.rows, one.passes.positions
     return JudgingSide(
-        name, name not in PEERS, tuple(seconds), one.memory, one.flops // edits, passes.calls, passes.rows,
-        passes.positions, one.found.apart(first),
+        name, name not in PEERS, seconds, one.memory, one.flops // edits, *passes, one.found.apart(first)
     )  # fmt: skip
 
 

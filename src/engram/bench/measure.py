@@ -52,7 +52,7 @@ def bench_attribution(
     ring.warm()
     first = [done(peak(s.run, ring.device)) for s in sides]
     counts = [done(s.count()) for s in sides]
-    seconds = _in_turn(sides, runs, lambda s: done(timed(s.run, ring.device))[1] / s.prompts)
+    seconds = in_turn(sides, runs, lambda s: done(timed(s.run, ring.device))[1] / s.prompts)
     scores = [found[: ring.few] for found, _ in first]
     integral = done(ring.scored(IntegratedGradients(rule="gauss", steps=POINTS), prompts=ring.few))
     there = {str(s.settings): own for s, own in zip(sides, scores, strict=True) if s.engine and not s.precise}
@@ -61,8 +61,8 @@ def bench_attribution(
         for s, own in zip(sides, scores, strict=True)
     ]
     measured = tuple(
-        _side(s, seconds[s.name], memory, count, accuracy)
-        for s, (_, memory), count, accuracy in zip(sides, first, counts, accuracies, strict=True)
+        _side(s, each, memory, count, accuracy)
+        for s, each, (_, memory), count, accuracy in zip(sides, seconds, first, counts, accuracies, strict=True)
     )
     about = machine(ring.device), versions()
     return AttributionBench(
@@ -70,19 +70,24 @@ def bench_attribution(
     )  # fmt: skip
 
 
-def _in_turn(sides: Sequence[Contender], runs: int, measure: Callable[[Contender], float]) -> dict[str, list[float]]:
-    """One number of every side in every run; each run another side begins."""
-    found: dict[str, list[float]] = {s.name: [] for s in sides}
+def in_turn(ways: Sequence[T], runs: int, measure: Callable[[T], float]) -> list[tuple[float, ...]]:
+    """Of every way one number a run; each run another way begins.
+
+    >>> order = []
+    >>> in_turn("abc", 2, lambda way: order.append(way) or len(order))
+    [(1, 6), (2, 4), (3, 5)]
+    """
+    found: list[list[float]] = [[] for _ in ways]
     for run in range(runs):
-        first = run % len(sides)
-        for s in [*sides[first:], *sides[:first]]:
-            found[s.name].append(measure(s))
-    return found
+        for i in range(len(ways)):
+            turn = (run + i) % len(ways)
+            found[turn].append(measure(ways[turn]))
+    return [tuple(each) for each in found]
 
 
-def _side(s: Contender, seconds: Sequence[float], memory: int | None, count: int, accuracy: Accuracy) -> Side:
+def _side(s: Contender, seconds: tuple[float, ...], memory: int | None, count: int, accuracy: Accuracy) -> Side:
     return Side(
-        s.name, s.what, s.engine, s.dtype, s.settings, s.prompts, tuple(seconds), memory, count, s.least, accuracy
+        s.name, s.engine, seconds, memory, count, s.what, s.dtype, s.settings, s.prompts, s.least, accuracy
     )  # fmt: skip
 
 

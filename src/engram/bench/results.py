@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,30 +17,48 @@ from .accuracy import Accuracy
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One way of doing it; `what` says it in a few words.
+class Timed:
+    """One way of doing it: the `engine`, or what it is compared with.
 
-    `seconds` are per prompt, one number a run, timed on `prompts` prompts; `memory` is the peak in bytes above what was
-    in use before (the weights among it), None where it cannot be read; `flops` counts the matrix products of one
-    prompt, `least` the fewest that its points can cost (None: not known).
+    `seconds` are one number a run; `memory` is the peak in bytes above what was in use before (the weights among it),
+    None where it cannot be read; `flops` counts the matrix products.
     """
 
     name: str
-    what: str
     engine: bool
-    dtype: str
-    settings: Mapping[str, Any]
-    prompts: int
     seconds: tuple[float, ...]
     memory: int | None
     flops: int
-    least: int | None
-    accuracy: Accuracy
 
     @property
     def median(self) -> float:
-        """Seconds per prompt."""
+        """Seconds, the run in the middle."""
         return statistics.median(self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Passed(Timed):
+    """Also what went through the network: `calls`, the `rows` in them, and all rows' `positions` through all FFNs."""
+
+    calls: int
+    rows: int
+    positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Side(Timed):
+    """One way of attribution; `what` says it in a few words.
+
+    Seconds and operations are of one prompt, timed on `prompts` of them; `least` is the fewest operations that its
+    points can cost (None: not known).
+    """
+
+    what: str
+    dtype: str
+    settings: Mapping[str, Any]
+    prompts: int
+    least: int | None
+    accuracy: Accuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +92,30 @@ class AttributionBench:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; beside each engine's side how many times as fast as each peer it is."""
-        document = asdict(self)
-        for side, plain in zip(self.sides, document["sides"], strict=True):
-            plain["median"] = side.median
+        document = {**asdict(self), "sides": plain(self.sides)}
+        for side, told in zip(self.sides, document["sides"], strict=True):
             if side.engine:
-                plain["ratios"] = {p.name: _ratios(p, side) for p in self.peers}
+                told["ratios"] = {p.name: spread(ratios(p, side)) for p in self.peers}
         return document
 
 
-def ratios(peer: Side, side: Side) -> list[float]:
+def ratios(peer: Timed, side: Timed) -> list[float]:
     """How many times as fast as the peer is it, in each run?"""
     return [p / s for p, s in zip(peer.seconds, side.seconds, strict=True)]
 
 
-def _ratios(peer: Side, side: Side) -> dict[str, Any]:
-    each = ratios(peer, side)
+def spread(each: Sequence[float]) -> dict[str, Any]:
+    """The number in the middle, and all of them.
+
+    >>> spread([2.0, 1.0, 4.0])
+    {'median': 2.0, 'each': [2.0, 1.0, 4.0]}
+    """
     return {"median": statistics.median(each), "each": each}
+
+
+def plain(sides: Iterable[Timed]) -> list[dict[str, Any]]:
+    """All sides as plain values, with their medians."""
+    return [{**asdict(s), "median": s.median} for s in sides]
 
 
 def machine(device: torch.device) -> dict[str, Any]:

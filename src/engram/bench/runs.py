@@ -26,7 +26,7 @@ from ..runs import run
 from ..runs.work import threads as with_threads
 from ..runs.work import work
 from ..store import Leases, Run, RunFolder, name_of
-from .results import machine, versions
+from .results import machine, spread, versions
 
 CORPUS = 253_448  # prompts of ParaRel, as Dai et al. asked them
 BY = IntegratedGradients(rule="gauss", steps=6)
@@ -105,11 +105,11 @@ class RunsBench:
         for place, plain in zip(self.places, document["places"], strict=True):
             median = statistics.median(place.working)
             plain |= {"facts_per_second": self.facts / median, "prompts_per_second": self.records / median}
-            plain["ratios"] = {"median": statistics.median(self.ratios(place)), "each": self.ratios(place)}
+            plain["ratios"] = spread(self.ratios(place))
         through = [t / a for t, a in zip(self.cost.through, self.cost.alone, strict=True)]
         document["cost"] |= {
-            "ratios": {"median": statistics.median(through), "each": through},
-            "store_microseconds_per_record": {"median": statistics.median(self.micros), "each": self.micros},
+            "ratios": spread(through),
+            "store_microseconds_per_record": spread(self.micros),
         }
         document["bytes_per_record"] = self.bytes_per_record
         document["extrapolated"] = {"prompts": CORPUS, "megabytes": self.corpus, "from_records": self.records}

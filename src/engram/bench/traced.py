@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,43 +18,28 @@ from ..models.model import GIB
 from ..models.questions import Batch
 from ..tracers import CausalTracing, trace
 from ..traces import KINDS, Kind
-from .cost import flops, peak, timed
-from .measure import Progress, chosen, counter
-from .results import machine, versions
+from .cost import Counted, counted, timed
+from .measure import Progress, chosen, counter, in_turn
+from .results import Passed, machine, plain, spread, versions
 from .shapes import SPECIAL, network, questions
-from .tracing import PEERS, Passes, Peer, Restored, Span, counting
+from .tracing import PEERS, Peer, Restored, Span
 
 ENGINE = "engram"
 
 
 @dataclass(frozen=True, slots=True)
-class TracingSide:
+class TracingSide(Passed):
     """One way of tracing one kind of site, on one prompt.
 
-    `seconds` one number a run; `memory` the peak in bytes above what was in use before, None where it cannot be read;
-    `flops` those of the matrix products; `calls` of the network, the `rows` in them, and the `positions` of all rows
-    through all FFNs. `difference` is the largest of any cell's probability, the clean and the corrupted one, from those
-    of the first side of its kind; `of_total` the same as part of that side's total effect.
+    `difference` is the largest of any cell's probability, the clean and the corrupted one, from those of the first side
+    of its kind; `of_total` the same as part of that side's total effect.
     """
 
-    name: str
     kind: Kind
-    engine: bool
-    seconds: tuple[float, ...]
-    memory: int | None
-    flops: int
-    calls: int
-    rows: int
-    positions: int
     clean: float
     corrupted: float
     difference: float
     of_total: float
-
-    @property
-    def median(self) -> float:
-        """Seconds."""
-        return statistics.median(self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +85,11 @@ class TracingBench:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; beside them how many times as fast as each peer the engine is."""
-        document = asdict(self)
-        for side, plain in zip(self.sides, document["sides"], strict=True):
-            plain["median"] = side.median
-        document["ratios"] = {
-            peer: {kind or "all": _told(self.ratios(peer, kind)) for kind in (*self.kinds, None)}
+        found = {
+            peer: {kind or "all": spread(self.ratios(peer, kind)) for kind in (*self.kinds, None)}
             for peer in self.peers
         }  # fmt: skip
-        return document
-
-
-def _told(each: list[float]) -> dict[str, Any]:
-    return {"median": statistics.median(each), "each": each}
+        return {**asdict(self), "sides": plain(self.sides), "ratios": found}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,16 +155,6 @@ class _Way:
     run: Callable[[], Restored]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Counted:
-    """What a way finds, its peak of memory, its operations and what goes through the network."""
-
-    found: Restored
-    memory: int | None
-    flops: int
-    passes: Passes
-
-
 def bench_tracing(
     shape: str = "gpt2",
     *,
@@ -220,15 +187,11 @@ def bench_tracing(
     ways = [way for kind in every for way in _ways(asked, kind, peers)]
     done = counter(progress, len(ways) * (runs + 1))
     asked.traced(every[0])  # the first passes of a process are not typical, and the network's blocks are tried in them
-    counted = [done(_counted(model, way)) for way in ways]
-    seconds: list[list[float]] = [[] for _ in ways]
-    for run in range(runs):
-        for i in range(len(ways)):  # each run another one begins
-            turn = (run + i) % len(ways)
-            seconds[turn].append(done(timed(ways[turn].run, model.device)[1]))
-    reference = {way.kind: one.found for way, one in reversed([*zip(ways, counted, strict=True)])}
+    costs = [done(counted(model, way.run)) for way in ways]
+    seconds = in_turn(ways, runs, lambda way: done(timed(way.run, model.device)[1]))
+    reference = {way.kind: one.found for way, one in reversed([*zip(ways, costs, strict=True)])}
     sides = tuple(
-        _side(way, each, one, reference[way.kind]) for way, each, one in zip(ways, seconds, counted, strict=True)
+        _side(way, each, one, reference[way.kind]) for way, each, one in zip(ways, seconds, costs, strict=True)
     )
     about = machine(model.device), versions()
     return TracingBench(
@@ -241,18 +204,11 @@ def _ways(asked: Question, kind: Kind, peers: Iterable[str]) -> list[_Way]:
     return [*loops, _Way(ENGINE, kind, functools.partial(asked.traced, kind))]
 
 
-def _counted(model: Model, way: _Way) -> _Counted:
-    found: list[Restored] = []
-    with counting(model) as passes:
-        work, memory = peak(lambda: flops(lambda: found.append(way.run())), model.device)
-    return _Counted(found[0], memory, work, passes)
-
-
-def _side(way: _Way, seconds: Sequence[float], one: _Counted, first: Restored) -> TracingSide:
+def _side(way: _Way, seconds: tuple[float, ...], one: Counted[Restored], first: Restored) -> TracingSide:
     apart, passes = one.found.apart(first), one.passes
     return TracingSide(
-        way.name, way.kind, way.name == ENGINE, tuple(seconds), one.memory, one.flops, passes.calls, passes.rows,
-        passes.positions, one.found.clean, one.found.corrupted, apart, apart / abs(first.total) if first.total else 0.0,
+        way.name, way.name == ENGINE, seconds, one.memory, one.flops, passes.calls, passes.rows, passes.positions,
+        way.kind, one.found.clean, one.found.corrupted, apart, apart / abs(first.total) if first.total else 0.0,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ around it give out. That is the published way (Meng et al. 2022, appendix B).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -187,31 +187,3 @@ def _answering(head: nn.Module, at: int) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-@dataclass(slots=True)
-class Passes:
-    """What went through a network: its `calls`, the `rows` in them, and all rows' `positions` through all FFNs."""
-
-    calls: int = 0
-    rows: int = 0
-    positions: int = 0
-
-
-@contextmanager
-def counting(model: Model) -> Iterator[Passes]:
-    """What goes through this network within the block? Blocks that are called by themselves are seen too."""
-    found = Passes()
-
-    def called(_net: nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
-        found.calls += 1
-        found.rows += len(kwargs["input_ids"])
-
-    def passed(_down: nn.Module, args: Sequence[Tensor], _out: Any) -> None:
-        found.positions += args[0].numel() // args[0].shape[-1]
-
-    with ExitStack() as stack:
-        stack.callback(model.net.register_forward_pre_hook(called, with_kwargs=True).remove)
-        for layer in model.layers:
-            stack.callback(layer.down.register_forward_hook(passed).remove)
-        yield found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from . import _show
+from . import _benched, _show
+from ._benched import Budget, Device, Loops, Runs
 from ._options import Json, bytes_of
 from ._show import NUMBER, WORD
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 UNITS = {
     "seconds": "seconds per edit, each run", "median": "seconds per edit",
     "questions": "of a case: each sentence with the true and with the new answer; asked before and after the edit",
-    "memory": "bytes at the peak, above what was in use before (the weights among it); null: cannot be read here",
+    "memory": _benched.MEMORY,
     "flops": "floating-point operations of the matrix products of one edit",
     "calls": "of the network, for all edits", "rows": "sequences in these calls",
-    "positions": "positions of all rows through all FFNs",
+    "positions": _benched.POSITIONS,
     "moved": "nats, by which an edit moves an answer's mean −ln P, mean over answers",
     "difference": "nats, largest difference of an answer's mean −ln P, before or after, from the first side's",
     "ratios": "how many times as fast as the peer, in each run",
@@ -35,12 +35,10 @@ def judging(
     layer: Annotated[
         int | None, Option(help="The layer that is edited, from 0. [at five twelfths, ROME's place in GPT-2]")
     ] = None,
-    runs: Annotated[int, Option(min=1, help="How often all sides take their turn.")] = 3,
-    against: Annotated[
-        list[str] | None, Option(help="straightforward or 'written well'; may be given twice. [both]")
-    ] = None,
-    device: Annotated[str, Option(help="Such as cpu or cuda.")] = "cpu",
-    budget: Annotated[str, Option(help="Memory that a batch of the engine may take, beside the weights.")] = "1GiB",
+    runs: Runs = 3,
+    against: Loops = None,
+    device: Device = "cpu",
+    budget: Budget = "1GiB",
     as_json: Json = False,
 ) -> None:
     """How much faster are edits judged here than by the loops one writes without it, and does it say the same?
@@ -76,35 +74,20 @@ def _shown(found: JudgingBench) -> None:
     for part in (_costs, _ratios, _sameness):
         _show.line()
         part(found)
-    _show.line()
-    made = {**found.machine, **found.versions}
-    _show.line(", ".join(f"{k} {v}" for k, v in made.items()))
+    _benched.made(found.machine, found.versions)
 
 
 def _costs(found: JudgingBench) -> None:
-    columns = [
-        ("", WORD), ("s/edit", NUMBER), ("fastest", NUMBER), ("slowest", NUMBER), ("memory (MiB)", NUMBER),
-        ("GFLOP/edit", NUMBER), ("calls", NUMBER), ("rows", NUMBER), ("positions", NUMBER),
-    ]  # fmt: skip
-    rows = [
-        (
-            s.name, *(f"{f(s.seconds):.4f}" for f in (statistics.median, min, max)),
-            "-" if s.memory is None else f"{s.memory / 2**20:.0f}", f"{s.flops / 1e9:.1f}",
-            *(f"{n:,}" for n in (s.calls, s.rows, s.positions)),
-        )
-        for s in found.sides
-    ]  # fmt: skip
+    columns = [("", WORD), *_benched.times("edit"), ("GFLOP/edit", NUMBER), *_benched.PASSED]
+    rows = [(s.name, *_benched.cost(s), f"{s.flops / 1e9:.1f}", *_benched.passed(s)) for s in found.sides]
     _show.table(columns, rows)
     _show.line()
     _show.line("Calls, rows and positions are those of all edits; positions are of all rows through all FFNs.")
 
 
 def _ratios(found: JudgingBench) -> None:
-    def told(each: list[float]) -> str:
-        return f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})"
-
     columns = [("times as fast as", WORD), *((p, NUMBER) for p in found.peers)]
-    _show.table(columns, [(e, *(told(found.ratios(p, e)) for p in found.peers)) for e in found.engines])
+    _show.table(columns, [(e, *(_benched.middle(found.ratios(p, e)) for p in found.peers)) for e in found.engines])
     _show.line()
     _show.line("Before kept: what the network said before is known from another edit of the same cases.")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import statistics
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
 from ..errors import BadSetting
-from . import _show
+from . import _benched, _show
+from ._benched import Budget, Device, Loops, Runs
 from ._options import Json, bytes_of
 from ._show import NUMBER, WORD
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 UNITS = {
     "seconds": "seconds per trace of a prompt, each run", "median": "seconds per trace",
     "noise": "standard deviations of the word embeddings",
-    "memory": "bytes at the peak, above what was in use before (the weights among it); null: cannot be read here",
+    "memory": _benched.MEMORY,
     "flops": "floating-point operations of the matrix products of one trace",
     "calls": "of the network in one trace", "rows": "sequences in these calls",
-    "positions": "positions of all rows through all FFNs",
+    "positions": _benched.POSITIONS,
     "clean": "the answer's probability", "corrupted": "the same, mean over samples",
     "difference": "largest difference of a probability (a cell's, clean or corrupted) from the kind's first side",
     "of_total": "the same, as part of the total effect: clean minus corrupted",
@@ -43,12 +43,10 @@ def tracing(
     samples: Annotated[int, Option(min=1, help="How often the subject is corrupted.")] = 10,
     window: Annotated[int, Option(min=1, help="Layers restored together, of ffn and attention.")] = 10,
     noise: Annotated[float, Option(help="In standard deviations of the word embeddings.")] = 3.0,
-    runs: Annotated[int, Option(min=1, help="How often all sides take their turn.")] = 3,
-    against: Annotated[
-        list[str] | None, Option(help="straightforward or 'written well'; may be given twice. [both]")
-    ] = None,
-    device: Annotated[str, Option(help="Such as cpu or cuda.")] = "cpu",
-    budget: Annotated[str, Option(help="Memory that a batch of the engine may take, beside the weights.")] = "1GiB",
+    runs: Runs = 3,
+    against: Loops = None,
+    device: Device = "cpu",
+    budget: Budget = "1GiB",
     as_json: Json = False,
 ) -> None:
     """How much faster is causal tracing here than the loops one writes without it, and does it say the same?
@@ -100,36 +98,21 @@ def _shown(found: TracingBench) -> None:
     for part in (_costs, _ratios, _sameness):
         _show.line()
         part(found)
-    _show.line()
-    made = {**found.machine, **found.versions}
-    _show.line(", ".join(f"{k} {v}" for k, v in made.items()))
+    _benched.made(found.machine, found.versions)
 
 
 def _costs(found: TracingBench) -> None:
-    columns = [
-        ("", WORD), ("", WORD), ("s/trace", NUMBER), ("fastest", NUMBER), ("slowest", NUMBER), ("memory (MiB)", NUMBER),
-        ("GFLOP", NUMBER), ("calls", NUMBER), ("rows", NUMBER), ("positions", NUMBER),
-    ]  # fmt: skip
-    rows = [
-        (
-            s.kind, s.name, *(f"{f(s.seconds):.4f}" for f in (statistics.median, min, max)),
-            "-" if s.memory is None else f"{s.memory / 2**20:.0f}", f"{s.flops / 1e9:.1f}",
-            *(f"{n:,}" for n in (s.calls, s.rows, s.positions)),
-        )
-        for s in found.sides
-    ]  # fmt: skip
+    columns = [("", WORD), ("", WORD), *_benched.times("trace"), ("GFLOP", NUMBER), *_benched.PASSED]
+    rows = [(s.kind, s.name, *_benched.cost(s), f"{s.flops / 1e9:.1f}", *_benched.passed(s)) for s in found.sides]
     _show.table(columns, rows)
     _show.line()
     _show.line("Positions are those of all rows through all FFNs, for the engine also of blocks called by themselves.")
 
 
 def _ratios(found: TracingBench) -> None:
-    def told(each: list[float]) -> str:
-        return f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})"
-
     columns = [("the engine is times as fast as", WORD), *((p, NUMBER) for p in found.peers)]
     _show.table(
-        columns, [(kind or "all kinds", *(told(found.ratios(p, kind)) for p in found.peers))
+        columns, [(kind or "all kinds", *(_benched.middle(found.ratios(p, kind)) for p in found.peers))
                   for kind in (*found.kinds, None)]
     )  # fmt: skip
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
-from . import _show
+from . import _benched, _show
 from ._bench_judging import judging
 from ._bench_tracing import tracing
+from ._benched import Budget, Device, Runs
 from ._options import Json, ModelOptions, bytes_of, spread
 from ._show import NUMBER, WORD
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 UNITS = {
     "seconds": "seconds per prompt, each run", "median": "seconds per prompt",
     "prompts": "of a side: how many prompts it was timed on",
-    "memory": "bytes at the peak, above what was in use before (the weights among it); null: cannot be read here",
+    "memory": _benched.MEMORY,
     "flops": "floating-point operations of the matrix products of one prompt",
     "least": "the fewest that its points can cost; null: not known",
     "ratios": "how many times as fast as the peer, in each run",
@@ -58,7 +59,7 @@ def attribution(
     ] = "bert-base",
     prompts: Annotated[int, Option(min=1, help="How many prompts.")] = 1,
     tokens: Annotated[int, Option(min=4, help="Tokens of each.")] = 14,
-    runs: Annotated[int, Option(min=1, help="How often all sides take their turn.")] = 3,
+    runs: Runs = 3,
     against: Annotated[
         list[str] | None, Option(help="straightforward or replication; may be given twice. [both]")
     ] = None,
@@ -66,9 +67,9 @@ def attribution(
         list[str] | None, Option(help="Of the engine, such as 'gauss 6'; may be given several times. [all]")
     ] = None,
     dtype: Annotated[str, Option(help="Of variants that do not say theirs: float32, bfloat16, float16.")] = "float32",
-    device: Annotated[str, Option(help="Such as cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     few: Annotated[int, Option(min=1, help="On how many of the prompts those are timed that take one at a time.")] = 2,
-    budget: Annotated[str, Option(help="Memory that a batch of the engine may take, beside the weights.")] = "1GiB",
+    budget: Budget = "1GiB",
     as_json: Json = False,
 ) -> None:
     """How much faster is attribution here than the loops one writes without it, and does it say the same?
@@ -95,9 +96,7 @@ def attribution(
     for part in (_costs, _ratios, _differences, _sets):
         _show.line()
         part(found)
-    _show.line()
-    made = {**found.machine, **found.versions}
-    _show.line(", ".join(f"{k} {v}" for k, v in made.items()))
+    _benched.made(found.machine, found.versions)
 
 
 def runs(
@@ -128,14 +127,10 @@ def runs(
         _show.document("bench", what="runs", units=RUNS_UNITS, **found.to_dict())
         return
     _runs(found)
-    made = {**found.machine, **found.versions}
-    _show.line(", ".join(f"{k} {v}" for k, v in made.items()))
+    _benched.made(found.machine, found.versions)
 
 
 def _runs(found: RunsBench) -> None:
-    def spread_of(each: list[float]) -> str:
-        return f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})"
-
     _show.line(
         f"{found.facts:,} facts of {found.data}, {found.records:,} prompts, asked of {found.model}, in shards of "
         f"{found.shard} facts; {found.rounds} rounds, all places in turn"
@@ -146,7 +141,7 @@ def _runs(found: RunsBench) -> None:
     rows = [
         (
             p.name, p.workers, *(f"{n / statistics.median(p.working):.2f}" for n in (found.facts, found.records)),
-            spread_of(found.ratios(p)),
+            _benched.middle(found.ratios(p)),
             f"{statistics.median(s - w for s, w in zip(p.seconds, p.working, strict=True)):.1f}",
         )
         for p in found.places
@@ -155,8 +150,8 @@ def _runs(found: RunsBench) -> None:
     _show.line()
     _show.line("All wrote the same bytes." if found.same else "They did not write the same bytes: please report this.")
     beside = [t / a for t, a in zip(found.cost.through, found.cost.alone, strict=True)]
-    _show.line(f"The store takes {spread_of(found.micros)} µs for a record; through it, a run takes")
-    _show.line(f"{spread_of(beside)} times as long as the experiment alone.")
+    _show.line(f"The store takes {_benched.middle(found.micros)} µs for a record; through it, a run takes")
+    _show.line(f"{_benched.middle(beside)} times as long as the experiment alone.")
     _show.line(
         f"A record takes {found.bytes_per_record:.0f} bytes. Extrapolated from these {found.records:,}, the 253,448 "
         f"prompts of ParaRel would take {found.corpus:.0f} MB."
@@ -165,13 +160,12 @@ def _runs(found: RunsBench) -> None:
 
 def _costs(found: AttributionBench) -> None:
     columns = [
-        ("", WORD), ("", WORD), ("s/prompt", NUMBER), ("fastest", NUMBER), ("slowest", NUMBER), ("prompts", NUMBER),
-        ("memory (MiB)", NUMBER), ("GFLOP/prompt", NUMBER), ("of the least work", NUMBER),
+        ("", WORD), ("", WORD), ("prompts", NUMBER), *_benched.times("prompt"), ("GFLOP/prompt", NUMBER),
+        ("of the least work", NUMBER),
     ]  # fmt: skip
     rows = [
         (
-            s.name, s.what, *(f"{f(s.seconds):.4f}" for f in (statistics.median, min, max)), s.prompts,
-            "-" if s.memory is None else f"{s.memory / 2**20:.0f}", f"{s.flops / 1e9:.2f}",
+            s.name, s.what, s.prompts, *_benched.cost(s), f"{s.flops / 1e9:.2f}",
             "-" if s.least is None else f"{s.flops / s.least:.2f}",
         )
         for s in found.sides
@@ -182,11 +176,8 @@ def _costs(found: AttributionBench) -> None:
 def _ratios(found: AttributionBench) -> None:
     from ..bench import ratios
 
-    def told(each: list[float]) -> str:
-        return f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})"
-
     columns = [("times as fast as", WORD), *((p.name, NUMBER) for p in found.peers)]
-    _show.table(columns, [(e.name, *(told(ratios(p, e)) for p in found.peers)) for e in found.engines])
+    _show.table(columns, [(e.name, *(_benched.middle(ratios(p, e)) for p in found.peers)) for e in found.engines])
 
 
 def _differences(found: AttributionBench) -> None:
