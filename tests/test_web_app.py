@@ -76,14 +76,14 @@ def web(app):
 
 def events(web, job):
     """What is said of a job, as pairs of a name and its data."""
-    answer = web.get(f"/api/work/{job}/events")
+    answer = web.get(f"/api/jobs/{job}/events")
     assert answer.headers["content-type"].startswith("text/event-stream")
     parts = [dict(line.split(": ", 1) for line in part.splitlines()) for part in answer.text.strip().split("\n\n")]
     return [(p["event"], json.loads(p["data"])) for p in parts]
 
 
 def begin(web, view="gate", model=None, **given):
-    answer = web.post("/api/work", json={"view": view, "given": given} | ({"model": model} if model else {}))
+    answer = web.post("/api/jobs", json={"view": view, "given": given} | ({"model": model} if model else {}))
     assert answer.status_code == 200, answer.text
     return answer.json()["job"]
 
@@ -105,7 +105,7 @@ def test_a_token_in_the_address_opens_the_page_but_no_answer(app):
     with TestClient(app, base_url="http://localhost:8000") as web:
         assert web.get(f"/?token={TOKEN}").status_code == 200
         assert web.get(f"/api/page?token={TOKEN}").status_code == 401
-        assert web.post("/api/work", json=ASK).status_code == 401
+        assert web.post("/api/jobs", json=ASK).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -156,14 +156,14 @@ def test_no_file_outside_the_page_is_served(web, path):
 
 
 def test_too_large_a_body_is_refused_whether_or_not_it_says_so(web):
-    answer = web.post("/api/work", content=b"x" * (256 * 1024 + 1))
+    answer = web.post("/api/jobs", content=b"x" * (256 * 1024 + 1))
     assert (answer.status_code, "262,144" in answer.json()["message"]) == (413, True)
 
     def chunks():
         for _ in range(300):
             yield b"x" * 1024
 
-    assert web.post("/api/work", content=chunks()).status_code == 413
+    assert web.post("/api/jobs", content=chunks()).status_code == 413
 
 
 def test_an_unfinished_upload_is_given_up():
@@ -181,7 +181,7 @@ def test_an_unfinished_upload_is_given_up():
     scope = {
         "type": "http",
         "method": "POST",
-        "path": "/api/work",
+        "path": "/api/jobs",
         "headers": [(b"host", b"127.0.0.1"), (b"x-engram-token", b"t")],
     }
     guard = Guard(None, "t", patience=0.05)
@@ -208,7 +208,7 @@ def test_an_unfinished_upload_is_given_up():
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_question_is_said_in_words(web, body, words):
-    answer = web.post("/api/work", content=body, headers={"Content-Type": "application/json"})
+    answer = web.post("/api/jobs", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 422)
     assert words.lower() in answer.json()["message"].lower()
 
@@ -251,9 +251,9 @@ def test_two_jobs_are_done_one_after_the_other(web):
 def test_work_can_be_cancelled_while_it_runs_and_while_it_waits(web):
     running, waiting, last = begin(web, name="a"), begin(web, name="b"), begin(web, name="c")
     began.wait(20)
-    assert web.delete(f"/api/work/{waiting}").status_code == 200
+    assert web.delete(f"/api/jobs/{waiting}").status_code == 200
     assert events(web, waiting) == [("error", {"message": "Cancelled."})]
-    assert web.delete(f"/api/work/{running}").status_code == 200
+    assert web.delete(f"/api/jobs/{running}").status_code == 200
     assert events(web, running)[-1] == ("error", {"message": "Cancelled."})
     gate.set()
     assert events(web, last)[-1][0] == "result"
@@ -264,7 +264,7 @@ def test_who_asks_the_same_again_gets_the_same_job_unless_it_is_to_be_done_anew(
     first = begin(web)
     assert begin(web) == first
     assert begin(web, model="engram:causal") != first
-    web.delete(f"/api/work/{first}")
+    web.delete(f"/api/jobs/{first}")
     second = begin(web)
     assert second != first
     gate.set()
@@ -278,13 +278,13 @@ def test_more_than_can_wait_is_refused(web):
     for i in range(WAITING + 1):
         begin(web, name=str(i))
         began.wait(20)
-    answer = web.post("/api/work", json={"view": "gate", "given": {"name": "one more"}})
+    answer = web.post("/api/jobs", json={"view": "gate", "given": {"name": "one more"}})
     assert (answer.status_code, "waiting" in answer.json()["message"]) == (503, True)
 
 
 @pytest.mark.parametrize("method", ["get", "delete"])
 def test_an_unknown_job_is_not_there(web, method):
-    answer = getattr(web, method)("/api/work/none" + ("/events" if method == "get" else ""))
+    answer = getattr(web, method)("/api/jobs/none" + ("/events" if method == "get" else ""))
     assert (answer.status_code, "no job called 'none'" in answer.json()["message"]) == (404, True)
 
 
@@ -324,7 +324,7 @@ def test_a_folder_is_a_model_until_it_is_gone(web, tmp_path):
     assert "There is no model called" in events(web, job)[-1][1]["message"]
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("get", "/api/none", 404), ("put", "/api/work", 405)])
+@pytest.mark.parametrize(("method", "path", "status"), [("get", "/api/none", 404), ("put", "/api/jobs", 405)])
 def test_what_is_not_there_is_said_in_words_too(web, method, path, status):
     answer = getattr(web, method)(path)
     assert (answer.status_code, list(answer.json())) == (status, ["message"])

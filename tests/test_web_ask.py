@@ -124,7 +124,7 @@ def test_the_python_runs_and_says_the_same(quote, capsys):
     exec(compile(python, "page", "exec"), {})
     first, *layers = capsys.readouterr().out.splitlines()
     assert first.startswith("1 0.61")
-    assert [line.split()[:2] for line in layers][-1] == ["3", "1"]
+    assert [line.strip("(").split(", ")[:2] for line in layers][-1] == ["3", "1"]
     compile(Ask(prompt=f"{quote} [Y]", answer=quote).python("x'y"), "page", "exec")  # quotes cannot break out
 
 

@@ -15,7 +15,7 @@ from engram.errors import BadSetting, UnknownName
 from engram.experiments.before_after import before_after, together
 from engram.experiments.pointing import pointed
 from engram.web.kept import kept
-from engram.web.plans import EDITORS, Plan
+from engram.web.plans import Plan, offered
 from engram.web.views.base import views
 
 WISH = {"prompt": "The capital of Ireland is [Y].", "answer": "Dublin", "subject": "Ireland", "to": "Paris"}
@@ -32,11 +32,10 @@ def causal() -> eg.Model:
 def _clean(tmp_path, monkeypatch):
     monkeypatch.setattr(kept, "folder", tmp_path)
     yield
-    for name in list(kept._edits):
-        kept.forget(name)
+    kept._edits.clear()
 
 
-def _nothing(done: int, total: int) -> None:
+def _nothing(done: int, total: int, says: str = "") -> None:
     assert 0 <= done <= total
 
 
@@ -110,7 +109,7 @@ def test_what_the_shipped_facts_do_not_know_is_said(causal):
     assert "do not have Ireland with the answer Rome" in found["notes"][0]
 
 
-@pytest.mark.parametrize("by", EDITORS)
+@pytest.mark.parametrize("by", offered())
 def test_each_editor_writes_where_it_says_and_its_python_makes_the_same(causal, by):
     asked = views["plan_edit"](**{**WISH, "by": by})
     plan = asked._plan()
@@ -162,8 +161,8 @@ def test_an_edit_is_saved_by_a_name_and_nowhere_else(causal, tmp_path, monkeypat
     name = views["plan_edit"](**QUICK).run(causal, _nothing)["id"]
     saved = views["save_edit"](id=name, name="ireland-paris_1")
     said = saved.run(causal, _nothing)
-    assert said["folder"] == str(tmp_path / "edits" / "ireland-paris_1")
-    assert eg.Edit.load(said["folder"]) == kept.entry(name, causal.name).edit
+    assert said["folders"] == [str(tmp_path / "edits" / "ireland-paris_1")]
+    assert eg.Edit.load(said["folders"][0]) == kept.entry(name, causal.name).edit
     with pytest.raises(BadSetting, match="another name"):
         saved.run(causal, _nothing)
     for wrong in ("../out", "a/b", "a.b", "ä", " ", "a\n", ".."):

@@ -41,7 +41,7 @@ def masked() -> eg.Model:
 
 def seen(view: str, model: eg.Model, **given: Any) -> dict[str, Any]:
     """What the page gets, through JSON as strict as a browser's."""
-    result = views[view](**given).run(model, lambda _done, _total: None)
+    result = views[view](**given).run(model, lambda _done, _total, _says="": None)
     plain: dict[str, Any] = json.loads(json.dumps(result, allow_nan=False))
     return plain
 
@@ -300,10 +300,12 @@ def test_under_an_edit(masked: eg.Model, planned: tuple[str, eg.Edit], capsys: p
     (after,) = eg.ask(masked, prompt, under=[edit, eg.amplified(eg.NeuronSet.parse("L2.195"))])
     assert found["before"]["probability"] == pytest.approx(before.probability, rel=1e-6)
     assert found["after"]["probability"] == pytest.approx(after.probability, rel=1e-6)
-    made("turn", masked, **IRELAND, neurons="L2.195", by=2, under=[name])
-    assert [float(line.split()[0]) for line in capsys.readouterr().out.splitlines()] == pytest.approx(
-        [before.probability, after.probability], rel=1e-6
-    )
+    (bare,) = eg.ask(masked, prompt)
+    assert found["bare"]["probability"] == pytest.approx(bare.probability, rel=1e-6)
+    left = made("turn", masked, **IRELAND, neurons="L2.195", by=2, under=[name])
+    assert [p for p, _, _ in left["rows"]] == pytest.approx([before.probability, after.probability], rel=1e-6)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in said] == [f"({p}" for p, _, _ in left["rows"]]
     located = seen("locate", masked, **IRELAND, under=[name])
     (again,) = made("locate", masked, **IRELAND, under=[name])["scores"]
     assert located["prompts"][0]["peak"] == pytest.approx(again.peak, rel=1e-5)
@@ -322,7 +324,8 @@ def test_python_says_what_the_page_says(model: eg.Model, capsys: pytest.CaptureF
     made("slot", model, neuron="L2.62", words=4)
     found_words = seen("slot", model, neuron="L2.62", words=4)
     printed = capsys.readouterr().out.splitlines()
-    assert [w.strip() for w in eval(printed[0])] == [w for w, _ in found_words["top"]]
+    for line, end in zip(printed, ("top", "bottom"), strict=True):
+        assert [w.strip() for w in eval(line)] == [w for w, _ in found_words[end]]
     made("activating", model, neuron="L2.62", each=2)
     first = seen("activating", model, neuron="L2.62", each=2)["prompts"][0]
     assert first["text"] in capsys.readouterr().out.splitlines()[0]

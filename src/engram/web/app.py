@@ -19,8 +19,11 @@ from ..models.loading import SHIPPED
 from ..report.live import library
 from . import runs as runs_of
 from .kept import kept
+from .plans import described
 from .security import Guard
+from .serving import Serving, serving
 from .views.base import views
+from .views.keeping import saved
 from .work import Busy, Job, Work, chosen, failure, worded
 
 STATIC = Path(__file__).parent / "static"
@@ -38,17 +41,19 @@ class Wanted(BaseModel):
     given: dict[str, Any] = Field(default_factory=dict, max_length=60)
 
 
-def create_app(model_default: str, runs: Path, token: str) -> Guard:
+def create_app(model_default: str, runs: Path, token: str, told: Serving | None = None) -> Guard:
     """The whole server as an ASGI application: the page, what it asks, and the guard before both.
 
     `runs` is the folder whose runs are shown, and the only one that is read; edits are saved there. Whoever asks has to
-    know `token`. Models are loaded when they are first asked.
+    know `token`. Models are loaded when they are first asked, as `told` says; it also names the facts.
 
     >>> guard = create_app("engram:masked", Path("runs"), "secret")
     >>> guard.most
     262144
     """
     kept.folder = runs
+    as_told = told or Serving()
+    serving.dtype, serving.device, serving.data = as_told.dtype, as_told.device, as_told.data
     app = FastAPI(title="engram", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.include_router(_page(model_default))
     app.include_router(_working(Work(), model_default))
@@ -77,9 +82,11 @@ def _page(model_default: str) -> APIRouter:
 
     @routes.get("/api/page")
     def known() -> dict[str, Any]:
-        """The version, the default model, the models that are always there, the parts of the page."""
+        """The version, the default model, the models that are always there, the parts of the page, its editors."""
         parts = sorted(p.stem for p in (STATIC / "parts").glob("*.js"))
-        return {"version": __version__, "model": model_default, "models": models, "parts": parts}
+        told = {"dtype": serving.dtype, "device": serving.device, "data": serving.data, "facts": serving.facts_words}
+        return {"version": __version__, "model": model_default, "models": models, "parts": parts,
+                "editors": described(), **told}  # fmt: skip
 
     @routes.get("/api/models")
     def listed() -> dict[str, Any]:
@@ -91,7 +98,7 @@ def _page(model_default: str) -> APIRouter:
 
 def _working(work: Work, model_default: str) -> APIRouter:
     """Jobs: begun, listened to, cancelled."""
-    routes = APIRouter(prefix="/api/work")
+    routes = APIRouter(prefix="/api/jobs")
 
     @routes.post("")
     def begin(wanted: Wanted) -> dict[str, str]:
@@ -124,8 +131,8 @@ def _edits() -> APIRouter:
 
     @routes.get("")
     def listed(model: Annotated[str, Query(min_length=1, max_length=300)]) -> dict[str, Any]:
-        """Those of this model."""
-        return {"edits": kept.listed(model)}
+        """Those of this model, and the names of those that were saved in the runs' folder."""
+        return {"edits": kept.listed(model), "saved": saved()}
 
     @routes.delete("/{edit}")
     def forget(edit: str) -> dict[str, bool]:

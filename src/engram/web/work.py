@@ -13,7 +13,8 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import BadSetting, EngramError, UnknownName
-from ..models import Model, load
+from ..models import Model
+from .serving import serving
 from .views.base import View
 
 LOG = logging.getLogger(__name__)
@@ -181,7 +182,7 @@ class Work:
         if job.model not in self._models:
             while len(self._models) >= MODELS:
                 self._models.popitem(last=False)
-            self._models[job.model] = load(job.model)
+            self._models[job.model] = serving.model(job.model)
         self._models.move_to_end(job.model)
         return self._models[job.model]
 

@@ -57,7 +57,7 @@ export const post = async (path, body) =>
 // Ask a view. Resolves to its result, which has `python`; rejects with an Error in words.
 // `onProgress({done, total})` is called on the way; `signal` (of an AbortController) cancels.
 export async function work(view, model, given, onProgress = () => {}, signal = undefined) {
-  const { job } = await post("/api/work", { view, model, given });
+  const { job } = await post("/api/jobs", { view, model, given });
   const cancelling = () => cancel(job);
   if (signal) {
     signal.addEventListener("abort", cancelling, { once: true });
@@ -66,7 +66,7 @@ export async function work(view, model, given, onProgress = () => {}, signal = u
     }
   }
   try {
-    return await listen(`/api/work/${job}/events`, onProgress);
+    return await listen(`/api/jobs/${job}/events`, onProgress);
   } finally {
     if (signal) {
       signal.removeEventListener("abort", cancelling);
@@ -74,7 +74,7 @@ export async function work(view, model, given, onProgress = () => {}, signal = u
   }
 }
 
-export const cancel = (job) => request(`/api/work/${job}`, { method: "DELETE" }).catch(() => {});
+export const cancel = (job) => request(`/api/jobs/${job}`, { method: "DELETE" }).catch(() => {});
 
 // Server-sent events, read by fetch: EventSource cannot send the header with the token.
 async function listen(path, onProgress) {

@@ -12,6 +12,7 @@ from ...models import Model, ask, lens
 from ...models.batching import Progress
 from ...results import Answer
 from ..kept import kept
+from ..serving import serving
 from .base import Question, plain, views
 
 BEFORE = 1000  # words of the model as it is, among which those are looked up that it says under an edit
@@ -49,14 +50,13 @@ class Ask(Question):
         under = kept.python(self.under, model) if self.under else "under = None\n"
         return (
             "import engram as eg\n\n"
-            f"model = eg.load({model!r})\n"
+            f"model = {serving.model_python(model)}\n"
             f"{under}"
             f"prompt = eg.Prompt({self.prompt!r}, {self.answer!r})\n"
             f"(answer,) = eg.ask(model, prompt, under=under, top={self.top})\n"
-            "print(answer.rank, answer.probability, answer.top)\n"
             "(layers,) = eg.lens(model, prompt, under=under)\n"
-            "for layer, one in layers.items():\n"
-            "    print(layer, one.rank, one.probability, one.top[0])\n"
+            "rows = [(layer, one.rank, one.probability, one.top[0]) for layer, one in layers.items()]\n"
+            'print(answer.rank, answer.probability, answer.top)\nprint(*rows, sep="\\n")\n'
         )
 
 

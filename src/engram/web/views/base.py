@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ...facts import Prompt
 from ...models import Model
-from ...models.batching import Progress
 from ...registry import Registry
+from ..stages import Tell
 
 Text = Annotated[str, Field(min_length=1, max_length=2000)]  # a sentence
 Word = Annotated[str, Field(min_length=1, max_length=200)]  # an answer, a subject, a name
@@ -28,8 +28,8 @@ class View(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     @abstractmethod
-    def run(self, model: Model, progress: Progress) -> dict[str, Any]:
-        """The answer as plain JSON values. `progress(done, total)` is called on the way; what it raises goes out."""
+    def run(self, model: Model, progress: Tell) -> dict[str, Any]:
+        """The answer as plain JSON values. `progress(done, total, says)` is called on the way; it may raise."""
 
     @abstractmethod
     def python(self, model: str) -> str:

@@ -1,33 +1,28 @@
-"""What would this fact say with another answer? The page's views of edits: planned, tried, kept, saved, forgotten."""
+"""What would this fact say with another answer? The page's view of an edit: planned, tried, and kept."""
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ... import data
 from ...edits import Edit
 from ...errors import BadSetting
-from ...experiments.base import halves
 from ...experiments.before_after import MEANT, Told, before_after, known, sizes, together
 from ...experiments.pointing import Pointed, pointed
 from ...facts import Prompt
-from ...models import Model, ask
-from ...models.batching import Progress
+from ...models import Model, ask, holding
 from ...report import trace_words as words
 from ..kept import kept
-from ..plans import Plan
-from .base import Text, View, Word, plain, views
+from ..keys import Kind
+from ..plans import Plan, planned
+from ..serving import serving
+from ..stages import Tell, stage
+from .base import KeptIds, Text, View, Word, plain, views
 
-Id = Annotated[str, Field(min_length=1, max_length=40)]
 SHADES = {"before": "#8a94a0", "after": "#4a8fd6"}  # to be told apart on white and on black
-NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
-DATA = "shipped"
 SIZE = "‖change‖ / ‖value slots‖"
 AUDIT = {  # settings of an edit that are shown: what they are called, and their unit
     "residual": ("missing of what was to be written", "‖missing‖ / ‖wanted‖"),
@@ -39,7 +34,11 @@ AUDIT = {  # settings of an edit that are shown: what they are called, and their
 
 @views("plan_edit")
 class PlanEdit(View):
-    """A wish and an editor; what is not said of where it writes, a trace says. Planned on the model as it is."""
+    """A wish and an editor; what is not said of where it writes, a trace says.
+
+    Planned on the model under the edits of `under`, and then held after them. `covariance` says of what the editor's
+    second moments are, of `tokens` tokens where they are of text.
+    """
 
     anew: ClassVar[bool] = True
     prompt: Text
@@ -50,40 +49,65 @@ class PlanEdit(View):
     layer: Annotated[int, Field(ge=0, le=999)] | None = None
     token: Literal["subject", "subject_first", "asked"] | None = None
     balance: Annotated[float, Field(ge=0, le=1e9)] | None = None
+    covariance: Kind = "none"
+    tokens: Annotated[int, Field(ge=100, le=10_000_000)] = 20_000
+    under: KeptIds = Field(default_factory=list)
 
-    def run(self, model: Model, progress: Progress) -> dict[str, Any]:
+    def run(self, model: Model, progress: Tell) -> dict[str, Any]:
         plan = self._plan()
-        tracing, trying = halves(progress)
-        at = self._at(plan, model, tracing)
-        layer, token = (at.layer, at.token) if at is not None else (self.layer, self.token)
+        tracing, planning, trying = (
+            stage(progress, i, 3, said)
+            for i, said in enumerate(("Looking for where to write", "Planning the edit", "Asking before and after"))
+        )
+        on = [one.id for level in kept.levels(self.under, model.name) for one in level]
+        base = kept.under(self.under, model.name)
+        with holding(base, model):
+            at = self._at(plan, model, tracing)
+        layer, token = (at.layer, str(at.token)) if at is not None else (self.layer, self.token)
         if layer is not None and layer >= len(model.layers):
             raise BadSetting(f"{model.name} has layers 0 to {len(model.layers) - 1}, and not {layer}")
-        edit = plan.made(model, layer, str(token) if token is not None else None)
-        told = before_after(model, edit, plan.prompt, data.read(DATA), progress=trying)
+        edit = planned(plan, model, (layer, token), base, planning)
+        with holding(base, model):
+            found = self._tried(plan, model, edit, trying)
         says = f"{self.subject}: {self.answer} → {self.to} ({self.by})"
-        name = kept.keep(model.name, edit, says, plan.python(layer, str(token) if token is not None else None))
+        lines = plan.python(layer, token, kept.held(self.under, model.name))
+        name = kept.keep(model.name, edit, says, lines, on)
         return {
-            "id": name, "says": says, "planned": str(edit), "where": _where(edit, at),
-            "rows": [_row(t) for t in told], "groups": _groups(told), "figure": figure(told), "units": "probability",
+            "id": name, "says": says, "planned": str(edit), "where": _where(edit, at), "on": on, "units": "probability",
+            **found, "kept": kept.listed(model.name),
+        }  # fmt: skip
+
+    def _tried(self, plan: Plan, model: Model, edit: Edit, progress: Tell) -> dict[str, Any]:
+        """What it does to this sentence and to others, and what it says of itself."""
+        told = before_after(model, edit, plan.prompt, serving.facts(), progress=progress)
+        return {
+            "rows": [_row(t) for t in told], "groups": _groups(told), "figure": figure(told),
             "first": _first(model, plan.prompt, edit), "audit": list(_audit(model, edit)),
-            "notes": list(self._notes(edit, told)), "kept": kept.listed(model.name),
+            "notes": list(self._notes(edit, told)),
         }  # fmt: skip
 
     def python(self, model: str) -> str:
+        before, held = "", ""
+        if self.under:
+            before, held = kept.python(self.under, model), "under"
         return (
             "import engram as eg\nfrom engram.experiments.before_after import before_after\n\n"
-            f"model = eg.load({model!r})\n{self._plan().python(self.layer, self.token)}"
-            f"for told in before_after(model, edit, prompt, eg.data.read({DATA!r})):\n"
-            "    print(told.group, told.prompt.text, told.wanted, told.p_wanted, told.rank, told.first)\n"
+            f"model = {serving.model_python(model)}\n{before}{self._plan().python(self.layer, self.token, held)}"
+            f"facts = {serving.facts_python}\n"
+            f"with eg.holding({held or None}, model):\n"
+            "    told = before_after(model, edit, prompt, facts)\n"
+            "rows = [(t.group, t.prompt.text, t.wanted, t.p_wanted, t.rank, t.first) for t in told]\n"
+            'print(*rows, sep="\\n")\n'
         )
 
     def _plan(self) -> Plan:
         if self.subject not in self.prompt:
             raise BadSetting(f"the subject is written as it stands in the prompt: {self.subject!r} is not in it")
         more = {"balance": self.balance} if self.by == "memit" and self.balance is not None else {}
-        return Plan(Prompt(self.prompt, self.answer), self.subject, self.to, self.by, more)
+        prompt = Prompt(self.prompt, self.answer)
+        return Plan(prompt, self.subject, self.to, self.by, self.covariance, self.tokens, more)
 
-    def _at(self, plan: Plan, model: Model, progress: Progress) -> Pointed | None:
+    def _at(self, plan: Plan, model: Model, progress: Tell) -> Pointed | None:
         """Where a trace points, where it has to be asked."""
         if not plan.placed or (self.layer is not None and (self.token is not None or not plan.looks_up)):
             return None
@@ -91,59 +115,16 @@ class PlanEdit(View):
         return pointed(model, plan.prompt, self.subject, layers=layers, token=self.token, progress=progress)
 
     def _notes(self, edit: Edit, told: Sequence[Told]) -> Iterator[str]:
-        if known(data.read(DATA), self._plan().fact) is None:
+        if known(serving.facts(), self._plan().fact) is None:
+            words = serving.facts_words
             yield (
-                f"The shipped facts do not have {self.subject} with the answer {self.answer}: no other templates, "
-                "neighbours or reverse to try it on."
+                f"{words[0].upper()}{words[1:]} do not have {self.subject} with the answer {self.answer}: no other "
+                "templates, neighbours or reverse to try it on."
             )
         if self.by == "memit" and told[0].p_new[1] < 2 * told[0].p_new[0]:
             yield "MEMIT's balance was published for GPT-2 XL: in a narrow model hardly anything is written. Lower it."
         if edit.settings.get("experimental"):
             yield "This editor was published for causal models; here a masked one was edited."
-
-
-@views("forget_edit")
-class ForgetEdit(View):
-    """Undo an edit: it was only ever held while something was asked, so to forget it is enough."""
-
-    anew: ClassVar[bool] = True
-    id: Id
-
-    def run(self, model: Model, progress: Progress) -> dict[str, Any]:
-        kept.entry(self.id, model.name)
-        return {"forgotten": kept.forget(self.id), "kept": kept.listed(model.name)}
-
-    def python(self, model: str) -> str:
-        return f"import engram as eg\n\nmodel = eg.load({model!r})  # an edit changes nothing unless it is held\n"
-
-
-@views("save_edit")
-class SaveEdit(View):
-    """Keep an edit as a PEFT adapter in `edits/NAME`, in the folder given to `engram serve`."""
-
-    anew: ClassVar[bool] = True
-    id: Id
-    name: Annotated[str, Field(min_length=1, max_length=60)]
-
-    def run(self, model: Model, progress: Progress) -> dict[str, Any]:
-        folder = self._folder()
-        kept.entry(self.id, model.name).edit.save(folder)
-        return {"folder": str(folder), "name": self.name}
-
-    def python(self, model: str) -> str:
-        made = kept.entry(self.id, model).python
-        return f"import engram as eg\n\nmodel = eg.load({model!r})\n{made}edit.save({f'edits/{self.name}'!r})\n"
-
-    def _folder(self) -> Path:
-        """Raises BadSetting for a name that is none, or is taken, and where there is no folder to keep it in."""
-        if NAME.fullmatch(self.name) is None:
-            raise BadSetting(f"an edit's name has letters, digits, - and _ only, 60 at most; not {self.name!r}")
-        if kept.folder is None:
-            raise BadSetting("there is no folder to keep edits in: start engram serve with --runs FOLDER")
-        folder = kept.folder / "edits" / self.name
-        if folder.exists():
-            raise BadSetting(f"an edit called {self.name!r} is kept already: take another name")
-        return folder
 
 
 def _where(edit: Edit, at: Pointed | None) -> dict[str, Any]:

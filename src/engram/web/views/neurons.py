@@ -17,6 +17,7 @@ from ...results import Attribution, Floats
 from .. import fact as facts
 from ..kept import kept
 from ..pooling import pooled, short
+from ..stages import Tell, stage
 from .base import Question, Word, plain, views
 
 FLOOR = 0.05  # of a prompt's largest score: what lies below is not sent
@@ -31,6 +32,7 @@ class Mean:
 
     key: str
     scores: Floats
+    widths: tuple[int, ...]
 
 
 _LAST: WeakKeyDictionary[Model, Mean] = WeakKeyDictionary()  # of each model the last one: zooming asks nothing again
@@ -61,15 +63,15 @@ class Asked(Question):
         """One attribution for each prompt; their mean is kept."""
         under = kept.under(self.under, model.name)
         scores = locate(model, self.prompts(model), by=self.locator(), under=under, progress=progress)
-        _LAST[model] = Mean(self._key(), np.mean([a.scores for a in scores], axis=0))
+        _LAST[model] = Mean(self._key(), np.mean([a.scores for a in scores], axis=0), tuple(scores[0].widths))
         return scores
 
-    def mean(self, model: Model, progress: Progress) -> Floats:
+    def mean(self, model: Model, progress: Progress) -> Mean:
         """The mean score of every neuron over the prompts, located again only where something else was last."""
         last = _LAST.get(model)
         if last is None or last.key != self._key():
             self.found(model, progress)
-        return _LAST[model].scores
+        return _LAST[model]
 
     def scored(self, model: str) -> str:
         """Python that leaves the attributions in `scores`."""
@@ -92,8 +94,9 @@ class Asked(Question):
 class Locate(Asked):
     """Every neuron's score: an overview, the best, each layer's sum, and what a threshold needs to select again."""
 
-    def run(self, model: Model, progress: Progress) -> dict[str, Any]:
-        scores = self.found(model, progress)
+    def run(self, model: Model, progress: Tell) -> dict[str, Any]:
+        base = self._bare(model, stage(progress, 0, 2, "The model as it is")) if self.under else None
+        scores = self.found(model, stage(progress, 1, 2, "Under the edits") if self.under else progress)
         mean, first = _LAST[model].scores, scores[0]
         prompts = [a.prompt for a in scores]
         answers = ask(model, prompts, under=kept.under(self.under, model.name))
@@ -106,14 +109,20 @@ class Locate(Asked):
             ],
             "floor": max(s["floor"] for s in sparse),
             "unit": UNITS[self.target],
-            "widths": list(model.widths),
+            "widths": list(first.widths),
             "settings": {k: v for k, v in first.settings.items() if v is not None},
             "fact": None if fact is None else str(fact),
             "templates": len(facts.templates(model, self.asked(), fact)),
-            "overview": pooled(mean, model.widths, (0, len(mean)), (0, mean.shape[1])),
-            "layers": _layers(scores, mean),
-            "best": _best(mean, scores),
+            "overview": pooled(mean, first.widths, (0, len(mean)), (0, mean.shape[1])),
+            "layers": _layers(scores, mean, base),
+            "best": _best(mean, scores, base),
         }
+
+    def _bare(self, model: Model, progress: Progress) -> Floats:
+        """The mean scores of the model as it is, without the edits."""
+        scores = locate(model, self.prompts(model), by=self.locator(), progress=progress)
+        found: Floats = np.mean([a.scores for a in scores], axis=0)
+        return found
 
     def python(self, model: str) -> str:
         return (
@@ -133,13 +142,14 @@ class Part(Asked):
 
     def run(self, model: Model, progress: Progress) -> dict[str, Any]:
         layers, neurons = (self.first_layer, self.end_layer), (self.first_neuron, self.end_neuron)
-        return pooled(self.mean(model, progress), model.widths, layers, neurons)
+        mean = self.mean(model, progress)
+        return pooled(mean.scores, mean.widths, layers, neurons)
 
     def python(self, model: str) -> str:
         part = f"{self.first_layer}:{self.end_layer}, {self.first_neuron}:{self.end_neuron}"
         return (
             f"{self.scored(model)}mean = sum(a.dense() for a in scores) / len(scores)  # [layer, neuron]\n"
-            f"print(mean[{part}])\n"
+            f"part = mean[{part}]\nprint(part)\n"
         )
 
 
@@ -157,22 +167,26 @@ def _sparse(found: Attribution) -> dict[str, Any]:
     return {"peak": peak, "floor": floor, "scores": [[int(i) // width, int(i) % width, float(values[i])] for i in high]}
 
 
-def _layers(scores: list[Attribution], mean: Floats) -> list[dict[str, Any]]:
-    """Of each layer: the sum of the mean scores and of their absolute values, and by how much the sum misses."""
+def _layers(scores: list[Attribution], mean: Floats, base: Floats | None) -> list[dict[str, Any]]:
+    """Of each layer: the sum of the mean scores and of their absolute values, and by how much the sum misses.
+
+    `before` is the sum of absolute values of the model without the edits, where it is asked under some.
+    """
     gap, change = (np.mean([getattr(a, part) for a in scores], axis=0) for part in ("gap", "change"))
     return [
         {
             "layer": i, "sum": short(row.sum(dtype=float)), "absolute": short(np.abs(row).sum(dtype=float)),
             "change": plain(change[i]), "gap": plain(gap[i]),
+            "before": None if base is None else short(np.abs(base[i]).sum(dtype=float)),
         }
         for i, row in enumerate(mean)
     ]  # fmt: skip
 
 
-def _best(mean: Floats, scores: list[Attribution]) -> list[dict[str, Any]]:
+def _best(mean: Floats, scores: list[Attribution], base: Floats | None) -> list[dict[str, Any]]:
     """The neurons of the largest mean score; of how much of its layer each is, all scores taken as positive."""
     width, total = mean.shape[1], np.abs(mean).sum(1, dtype=float)
-    order = np.argsort(-mean.ravel(), kind="stable")[:BEST]
+    order = _largest(mean.ravel(), BEST)
     places = [(int(i) // width, int(i) % width) for i in order]
     return [
         {
@@ -180,7 +194,17 @@ def _best(mean: Floats, scores: list[Attribution]) -> list[dict[str, Any]]:
             "share": short(abs(mean[layer, index]) / total[layer]) if total[layer] else 0.0,
             "low": float(min(a.scores[layer, index] for a in scores)),
             "high": float(max(a.scores[layer, index] for a in scores)),
+            "before": None if base is None else float(base[layer, index]),
         }
         for layer, index in places
         if index < scores[0].widths[layer]
     ]  # fmt: skip
+
+
+def _largest(values: Floats, count: int) -> Any:
+    """The places of the largest, in order; of equal ones the first. Without sorting millions."""
+    if len(values) <= count:
+        return np.argsort(-values, kind="stable")
+    cut = np.partition(values, len(values) - count)[len(values) - count]
+    high = np.flatnonzero(values >= cut)
+    return high[np.argsort(-values[high], kind="stable")][:count]

@@ -12,21 +12,23 @@ from ...errors import UnsupportedModel
 from ...facts import Prompt
 from ...metrics import bootstrap
 from ...metrics.changes import average
-from ...models import Model, value_slots
+from ...models import Model, holding, value_slots
 from ...models.activations import Values, activations
 from ...models.batching import Progress
 from ...neurons import Neuron, NeuronSet
-from ..fact import shipped
+from ..kept import kept
 from ..pooling import short
-from .base import View, views
+from ..serving import serving
+from .base import KeptIds, View, views
 
 MOST_ACTIVE = 12  # prompts that are shown
 
 
 class OfOne(View):
-    """A question about one neuron, written `L3.17`."""
+    """A question about one neuron, written `L3.17`, under the edits kept by these ids."""
 
     neuron: Annotated[str, Field(max_length=20)]
+    under: KeptIds = Field(default_factory=list)
 
     def only(self, model: Model) -> Neuron:
         """The neuron. Raises BadSetting where there is none of that name."""
@@ -49,7 +51,7 @@ class Slot(OfOne):
     def run(self, model: Model, progress: Progress) -> dict[str, Any]:
         neuron = self.only(model)
         progress(0, 1)
-        with torch.no_grad():
+        with torch.no_grad(), holding(kept.under(self.under, model.name), model):
             slot = value_slots(model.layers[neuron.layer].down)[neuron.index]
             weight = model.net.get_output_embeddings().weight  # type: ignore[operator]
             if weight.shape[-1] != len(slot):
@@ -68,11 +70,14 @@ class Slot(OfOne):
     def python(self, model: str) -> str:
         neuron = Neuron.parse(self.neuron)
         return (
-            f"import engram as eg\nfrom engram.models import value_slots\n\nmodel = eg.load({model!r})\n"
-            f"slot = value_slots(model.layers[{neuron.layer}].down)[{neuron.index}]\n"
+            "import engram as eg\nfrom engram.models import value_slots\n\n"
+            f"model = {serving.model_python(model)}\n{kept.python(self.under, model)}"
+            "with eg.holding(under, model):\n"
+            f"    slot = value_slots(model.layers[{neuron.layer}].down)[{neuron.index}].clone()\n"
             "said = model.net.get_output_embeddings().weight.detach() @ slot  # logits per unit of activation\n"
-            f"for end in (said.topk({self.words}), (-said).topk({self.words})):\n"
-            "    print([model.tokenizer.decode([i]) for i in end.indices.tolist()])\n"
+            f"raises, lowers = said.topk({self.words}), (-said).topk({self.words})\n"
+            "top, bottom = ([model.tokenizer.decode([i]) for i in end.indices.tolist()] for end in (raises, lowers))\n"
+            'print(top, bottom, sep="\\n")\n'
         )
 
 
@@ -81,20 +86,22 @@ _ENDS = {"top": 1, "bottom": -1}
 
 @views("activating")
 class Activating(OfOne):
-    """The shipped prompts in which a neuron is most active at the blank, and its mean in each relation."""
+    """The prompts of the data set in which a neuron is most active at the blank, and its mean in each relation."""
 
     each: Annotated[int, Field(ge=2, le=20)] = 10  # facts of a relation
 
     def run(self, model: Model, progress: Progress) -> dict[str, Any]:
         neuron = self.only(model)
         prompts = self.prompts(model)
-        read = activations(model, prompts, [NeuronSet.of([neuron])] * len(prompts), progress=progress)
+        with holding(kept.under(self.under, model.name), model):
+            read = activations(model, prompts, [NeuronSet.of([neuron])] * len(prompts), progress=progress)
         values = np.concatenate(read)
         best = np.argsort(-values, kind="stable")[:MOST_ACTIVE]
         low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
         return {
             "neuron": str(neuron),
             "n": len(prompts),
+            "data": serving.data,
             "quantiles": {"0.05": short(low), "0.5": short(middle), "0.95": short(high)},
             "prompts": [
                 {
@@ -108,7 +115,7 @@ class Activating(OfOne):
 
     def prompts(self, model: Model) -> list[Prompt]:
         """The first facts of each relation, one prompt for a fact, each in its turn in another template."""
-        facts = shipped()
+        facts = serving.facts()
         return [
             own[i % len(own)]
             for relation in facts.relations
@@ -119,14 +126,17 @@ class Activating(OfOne):
     def python(self, model: str) -> str:
         return (
             "import engram as eg\nfrom engram.models.activations import activations\n\n"
-            f"model = eg.load({model!r})\nfacts = eg.data.shipped()\nprompts = [\n"
+            f"model = {serving.model_python(model)}\n{kept.python(self.under, model)}"
+            f"facts = {serving.facts_python}\nprompts = [\n"
             "    own[i % len(own)]\n    for relation in facts.relations\n"
             f"    for i, fact in enumerate(facts.facts(relation.id)[:{self.each}])\n"
             "    if (own := facts.prompts(fact, blank_last=model.blank_last))\n]\n"
             f"neurons = eg.NeuronSet.parse({self.neuron!r})\n"
-            "values = [float(x[0]) for x in activations(model, prompts, [neurons] * len(prompts))]\n"
-            "for value, prompt in sorted(zip(values, prompts), key=lambda pair: -pair[0])[:12]:\n"
-            "    print(f'{value:.3f}', prompt.text, prompt.answer)\n"
+            "with eg.holding(under, model):\n"
+            "    values = [float(x[0]) for x in activations(model, prompts, [neurons] * len(prompts))]\n"
+            f"best = sorted(zip(values, prompts), key=lambda pair: -pair[0])[:{MOST_ACTIVE}]\n"
+            "rows = [(value, prompt.text, prompt.answer) for value, prompt in best]\n"
+            'print(*rows, sep="\\n")\n'
         )
 
 

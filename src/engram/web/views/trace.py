@@ -16,6 +16,7 @@ from ...tracers import CausalTracing, trace
 from ...traces import Kind, unit
 from ...traces import Trace as Found
 from ..kept import kept
+from ..serving import serving
 from .base import Question, Word, plain, views
 
 KINDS: tuple[Kind, ...] = ("block", "ffn", "attention")
@@ -57,7 +58,7 @@ class Trace(Question):
         )
         return (
             "import engram as eg\nfrom engram.report.traces import heat_maps\n\n"
-            f"model = eg.load({model!r})\n{kept.python(self.under, model)}"
+            f"model = {serving.model_python(model)}\n{kept.python(self.under, model)}"
             f"prompt = eg.Prompt({self.prompt!r}, {self.answer!r})\ntracers = [\n{made}\n]\n"
             f"traces = [eg.trace(model, prompt, subject={self.subject!r}, by=by, under=under) for by in tracers]\n"
             'heat_maps(traces).savefig("trace.png")\n'

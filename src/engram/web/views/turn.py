@@ -17,6 +17,7 @@ from ...neurons import NeuronSet
 from ...results import Answer
 from .. import fact as facts
 from ..kept import kept
+from ..serving import serving
 from .base import Question, Word, plain, views
 
 DEEP = 100  # words asked for, so that those of one side are found on the other
@@ -45,6 +46,7 @@ class Turn(Question):
         prompts = [p for own in groups.values() for p in own]
         edits = kept.under(self.under, model.name)
         before = ask(model, prompts, under=edits, top=DEEP, progress=lambda i, n: progress(i, 2 * n))
+        bare = ask(model, prompts[:1]) if edits else []
         turned = [*edits, Scaled(neurons, by=self.by)]
         after = ask(model, prompts, under=turned, top=DEEP, progress=lambda i, n: progress(n + i, 2 * n))
         fact = facts.fact_of(self.asked(), self.subject)
@@ -52,6 +54,7 @@ class Turn(Question):
             "neurons": list(map(str, neurons)),
             "by": self.by,
             "fact": None if fact is None else str(fact),
+            "bare": _answer(bare[0]) if bare else None,
             "before": _answer(before[0]),
             "after": _answer(after[0]),
             "words": _words(before[0], after[0]),
@@ -59,7 +62,7 @@ class Turn(Question):
         }
 
     def groups(self, model: Model) -> dict[str, list[Prompt]]:
-        """The prompts by what they are to the question; without `others`, or a shipped fact, the sentence alone."""
+        """The prompts by what they are to the question; without `others`, or a known fact, the sentence alone."""
         prompt = self.asked()
         found: dict[str, list[Prompt]] = {"this prompt": [prompt]}
         fact = facts.fact_of(prompt, self.subject) if self.others else None
@@ -78,13 +81,14 @@ class Turn(Question):
             lines, under = [*lines, kept.python(self.under, model).rstrip("\n")], "[*under, turned]"
         lines.append(f"turned = eg.Scaled(eg.NeuronSet.parse({self.neurons!r}), by={self.by!r})")
         given = ", under=under" if self.under else ""
-        said = _PYTHON_ALONE if fact is None else _PYTHON_GROUPS
-        return "\n".join(lines) + said.replace("BEFORE", given).replace("AFTER", f", under={under}")
+        said, left = (_PYTHON_ALONE, "rows") if fact is None else (_PYTHON_GROUPS, "reports")
+        asked = said.replace("BEFORE", given).replace("AFTER", f", under={under}")
+        return "\n".join(lines) + asked + f'print(*{left}, sep="\\n")\n'
 
 
 _PYTHON_ALONE = """
-for (answer,) in (eg.ask(model, promptBEFORE, top=10), eg.ask(model, promptAFTER, top=10)):
-    print(answer.probability, answer.rank, answer.top)
+(before,), (after,) = eg.ask(model, promptBEFORE, top=10), eg.ask(model, promptAFTER, top=10)
+rows = [(answer.probability, answer.rank, answer.top) for answer in (before, after)]
 """
 
 _PYTHON_GROUPS = f"""
@@ -104,18 +108,19 @@ groups = {{
         if relation.id != fact.relation and askable(p)
     ][:{OTHER}],
 }}
-for name, asked in groups.items():
-    if asked:
-        before, after = eg.ask(model, askedBEFORE), eg.ask(model, askedAFTER)
-        print(eg.compare(before, after, title=name))
+reports = [
+    eg.compare(eg.ask(model, askedBEFORE), eg.ask(model, askedAFTER), title=name)
+    for name, asked in groups.items()
+    if asked
+]
 """
 
 
 def _same(model: Model, fact: Fact) -> list[Prompt]:
     """Other facts of the relation, with other answers, each in its first template."""
-    shipped = facts.shipped()
+    known = serving.facts()
     found: list[Prompt] = []
-    for f in shipped.facts(fact.relation):
+    for f in known.facts(fact.relation):
         if f.subject != fact.subject and f.answer != fact.answer and len(found) < SAME:
             found += [p for p in _first(model, f) if facts.askable(model, p)]
     return found
@@ -123,13 +128,13 @@ def _same(model: Model, fact: Fact) -> list[Prompt]:
 
 def _other(model: Model, fact: Fact) -> list[Prompt]:
     """The first fact of each other relation, in its first template."""
-    shipped = facts.shipped()
-    firsts = [shipped.facts(r.id)[0] for r in shipped.relations if r.id != fact.relation]
+    known = serving.facts()
+    firsts = [known.facts(r.id)[0] for r in known.relations if r.id != fact.relation]
     return [p for f in firsts for p in _first(model, f) if facts.askable(model, p)][:OTHER]
 
 
 def _first(model: Model, fact: Fact) -> tuple[Prompt, ...]:
-    return facts.shipped().prompts(fact, blank_last=model.blank_last, limit=1)
+    return serving.facts().prompts(fact, blank_last=model.blank_last, limit=1)
 
 
 def _answer(a: Answer) -> dict[str, Any]:
