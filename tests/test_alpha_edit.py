@@ -116,7 +116,7 @@ def test_one_fact_is_written_whole_where_there_is_room(gpt2):
     edit = planned(gpt2, layers=(1,), l2=1e-9)
     assert edit.settings["requests"][0]["residual"] < 1e-4
     far = planned(gpt2, layers=(1,), l2=1e12)
-    assert far.settings["norms"]["1"] < 1e-9
+    assert far.settings["sizes"]["1"] < 1e-9
 
 
 def test_it_is_kept_as_an_adapter_and_comes_back(gpt2, tmp_path):

@@ -65,7 +65,7 @@ def test_the_site_is_found_and_the_new_answer_moves(told, reading):
     assert moved["after"] > 5 * moved["before"]
     assert bits(model) == before
     assert edit.method == "causal_neuron"
-    assert edit.settings["norm"] > 0
+    assert edit.settings["size"] > 0
 
 
 def test_the_neuron_that_is_picked_is_the_one_that_was_planted(told):
@@ -87,7 +87,7 @@ def test_its_slot_becomes_what_the_formula_says(told):
     wanted = v + size * (3 * new / np.linalg.norm(new) - 2 * old / np.linalg.norm(old))
     assert slot.after == pytest.approx(wanted, abs=1e-4)
     whole = np.sqrt(sum(float(x.square().sum()) for x in [eg.models.value_slots(model.layers[neuron.layer].down)]))
-    assert edit.settings["norm"] == pytest.approx(np.linalg.norm(wanted - v) / whole, rel=1e-5)
+    assert edit.settings["size"] == pytest.approx(np.linalg.norm(wanted - v) / whole, rel=1e-5)
 
 
 def test_steering_at_the_site_says_the_new_answer(told):

@@ -25,10 +25,10 @@ from engram.metrics.criteria import (
     STRINGS,
     WORD_NEW,
     WORD_OLD,
-    interval,
     of_strings,
     passed,
 )
+from engram.metrics.intervals import of_cases
 from engram.report.book import report_runs
 from engram.report.chapters.criteria import told
 from engram.results import Score
@@ -155,10 +155,10 @@ def test_an_edit_of_nothing_is_not_above_no_edit(model, cases):
 
 
 def test_where_no_draw_can_differ_the_interval_is_that_of_a_proportion():
-    low, high = interval(np.ones(8))
+    low, high = of_cases(np.ones(8))
     assert (low, high) == pytest.approx((0.025 ** (1 / 8), 1.0))
-    assert interval(np.zeros(8), least=-1) == pytest.approx((low - 1, 1 - low))
-    assert interval(np.ones(8), least=-1) == pytest.approx((2 * low - 1, 1.0))
+    assert of_cases(np.zeros(8), least=-1) == pytest.approx((low - 1, 1 - low))
+    assert of_cases(np.ones(8), least=-1) == pytest.approx((2 * low - 1, 1.0))
 
 
 def test_results_do_not_depend_on_the_shard(model, cases, made):

@@ -184,7 +184,7 @@ def test_one_fact_without_balance_is_an_exact_insertion(gpt2):
 
 def test_the_larger_the_balance_the_less_is_written(gpt2):
     sizes = [planned(gpt2, 3, balance=b).settings for b in (0.1, 10.0, 1e12)]
-    norms = [max(s["norms"].values()) for s in sizes]
+    norms = [max(s["sizes"].values()) for s in sizes]
     assert norms[0] > norms[1] > norms[2]
     assert norms[2] < 1e-9
     assert np.mean([r["residual"] for r in sizes[0]["requests"]]) < np.mean(

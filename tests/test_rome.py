@@ -12,7 +12,7 @@ from torch.nn import functional
 import engram as eg
 from engram.editors.contexts import sampled
 from engram.editors.lookup import keys_and_values, lookups, whole
-from engram.editors.wanted import Search, _Loss, wanted
+from engram.editors.wanted import Loss, Search, wanted
 from engram.errors import BadSetting, NoSubject, OtherWeights, UnknownName
 from engram.models import holding, hooks, value_slots
 from engram.models.editing import changed, fingerprint, low_rank, slots_of
@@ -177,7 +177,7 @@ def test_the_gradient_of_the_search_is_that_of_differences():
     net, tokenizer = tiny("gpt2")
     model = eg.load(net.double(), tokenizer)
     found = lookups(model, PROMPT.asking_for("Paris"), "Ireland", OPENINGS)
-    loss = _Loss(model, 0, found, whole(model, "Ireland"), Search(kl=1.0, decay=0.7), "ffn")
+    loss = Loss(model, 0, found, whole(model, "Ireland"), Search(kl=1.0, decay=0.7), "ffn")
     luck = torch.Generator().manual_seed(0)
     delta = torch.randn(loss.v.shape, generator=luck, dtype=torch.float64) * 0.1
     delta.requires_grad_(True)

@@ -33,10 +33,19 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Pairs(Source):
+    """Which minimal pairs, and which of their paradigms."""
+
+    data: Annotated[str, Option("--data", "-d", help="Minimal pairs: pairs (shipped), or BLiMP's folder.")] = "pairs"
+
+
+@dataclass(frozen=True)
 class Drawing:
     """Which facts of a data set are asked, and how many of them are done together."""
 
-    limit: Annotated[int | None, Option(min=1, help="The first so many facts.")] = None
+    limit: Annotated[
+        int | None, Option(min=1, help="The first so many facts, whatever their relation: --sample takes some of each.")
+    ] = None
     sample: Annotated[int | None, Option(min=1, help="So many facts, of each relation its part, by --seed.")] = None
     facts: Annotated[
         int | None, Option(min=1, help="So many facts of each relation, those that `run neurons --facts` draws.")

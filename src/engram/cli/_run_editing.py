@@ -70,15 +70,14 @@ class Editors:
     ] = None
 
     @property
-    def named(self) -> list[tuple[str, list[str]]]:
-        """The editors, each once, with their own settings."""
-        return [
-            (name, own) for name, *own in (text.split() for text in dict.fromkeys(self.by or ["r-rome", "surgery"]))
-        ]
+    def named(self) -> dict[str, tuple[str, list[str]]]:
+        """The editors by what was written, each once: their names, and settings of their own."""
+        texts = dict.fromkeys(self.by or ["r-rome", "surgery"])
+        return {text: (name, own) for text in texts for name, *own in [text.split()]}
 
     def check(self) -> None:
         """Raises UnknownName, BadSetting, before anything takes long."""
-        for name, own in self.named:
+        for name, own in self.named.values():
             if name in THROUGH:
                 _through(name, own)
             else:
@@ -94,7 +93,7 @@ class Editors:
         loaded: Model | None = None
         among = Among(known, {f.subject for i, f in enumerate(known) if i in edited})
         place: tuple[int, str] | None = None
-        for text, (name, own) in zip(dict.fromkeys(self.by or ()) or ("", ""), self.named, strict=True):
+        for text, (name, own) in self.named.items():
             if name in THROUGH:
                 yield _through(name, own)
                 continue
@@ -106,7 +105,7 @@ class Editors:
             if how.placed and place is None and (not layers or not (self.token or "token" in given)):
                 place = self._place(loaded, known)
             token = given.get("token", self._token(place))
-            yield By(how.at(loaded, layers or ([place[0]] if place else []), token, among), called=text or name)
+            yield By(how.at(loaded, layers or ([place[0]] if place else []), token, among), called=text)
 
     def _token(self, place: tuple[int, str] | None) -> str | int | None:
         if self.token is not None:

@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from ..errors import BadSetting
-from ._drawn import Source
+from ._drawn import Pairs
 from ._options import Json, ModelOptions
 from ._running import Places
 from .locate import Method
 
 if TYPE_CHECKING:
     from ..facts import FactSet
-
-
-@dataclass(frozen=True)
-class Pairs(Source):
-    """Which minimal pairs, and which of their paradigms."""
-
-    data: Annotated[str, Option("--data", "-d", help="Minimal pairs: pairs (shipped), or BLiMP's folder.")] = "pairs"
 
 
 @dataclass(frozen=True)

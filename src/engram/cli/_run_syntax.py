@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from typer import Option
 
 from ..errors import BadSetting
-from ._drawn import Drawing, Source
+from ._drawn import Drawing, Pairs, Source
 from ._options import Json, ModelOptions
 from ._running import Places
 from .locate import Method
 
 ALL, NONE = "all", "none"
-
-
-@dataclass(frozen=True)
-class Pairs(Source):
-    """Which minimal pairs, and which paradigm of them."""
-
-    data: Annotated[str, Option("--data", "-d", help="Minimal pairs: pairs (shipped), or the folder of BLiMP.")] = (
-        "pairs"
-    )
 
 
 def determiners(

@@ -20,7 +20,20 @@ from ..registry import Registry
 
 
 class Editor(ABC):
-    """Turns a wish into an edit. Subclasses are frozen dataclasses: their fields are their settings."""
+    """Turns a wish into an edit. Subclasses are frozen dataclasses: their fields are their settings.
+
+    >>> from dataclasses import dataclass
+    >>> import engram as eg
+    >>> @dataclass(frozen=True)
+    ... class Halved(Editor):
+    ...     neurons: eg.NeuronSet
+    ...     name = "halved"
+    ...     def plan(self, model, wish, prompt=None):
+    ...         return edited(self, model, wish, self.neurons, lambda neuron, slot: slot / 2)
+    >>> wish = eg.Fact("Hamlet", "author", "Shakespeare").becoming(None)
+    >>> print(rewrite(eg.load(), wish, by=Halved(eg.NeuronSet.parse("L3.51"))))
+    halved of ⟨Hamlet, author, Shakespeare⟩: {L3.51}
+    """
 
     name: ClassVar[str]
 
@@ -99,4 +112,4 @@ def undone(model: Model, edit: Edit) -> bool:
     return all(fingerprint(slots_of(model, p.layer)) == p.before for p in edit.patches if isinstance(p, LowRank))
 
 
-editors: Registry[Any] = Registry("editor", "engram.editors")
+editors: Registry[Any] = Registry("editor", "engram.editors", Editor)

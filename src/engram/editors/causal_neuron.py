@@ -255,5 +255,5 @@ def _audit(model: Model, edit: Edit, asked: Prompt) -> dict[str, Any]:
     if slots:
         moved = math.fsum(float(np.square(p.after.astype(float) - p.before).sum()) for p in slots)
         whole = float(slots_of(model, edit.layers[0]).double().norm())
-        found["norm"] = math.sqrt(moved) / whole if whole else math.inf
+        found["size"] = math.sqrt(moved) / whole if whole else math.inf
     return found

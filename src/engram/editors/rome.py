@@ -127,7 +127,7 @@ def _audit(model: Model, edit: Edit, asked: Prompt, key: Tensor, target: Tensor,
     (patch,) = edit.patches
     size = np.linalg.norm(patch.keys) * np.linalg.norm(patch.values)  # type: ignore[union-attr]
     return {
-        "residual": float((mapped - target).norm() / target.norm()), "norm": float(size / norm),
+        "residual": float((mapped - target).norm() / target.norm()), "size": float(size / norm),
         "probability": {"before": before, "after": after}, "losses": [list(x) for x in value.losses],
         "undone": undone(model, edit),
     }  # fmt: skip

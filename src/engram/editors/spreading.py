@@ -150,7 +150,7 @@ class Spreading(Together):
         return {
             "facts": len(facts),
             "requests": requests,
-            "norms": dict(zip(map(str, self.layers), moved, strict=True)),
+            "sizes": dict(zip(map(str, self.layers), moved, strict=True)),
             "undone": undone(model, edit),
         }
 

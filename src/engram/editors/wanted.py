@@ -57,7 +57,7 @@ class Wanted:
     losses: tuple[tuple[float, float, float], ...]
 
 
-class _Loss:
+class Loss:
     """The loss of a change of what the FFN writes at the lookups, or of what leaves the block there."""
 
     def __init__(
@@ -108,7 +108,7 @@ def wanted(
     """
     losses: list[tuple[float, float, float]] = []
     with hooks.quiet(model.net), torch.enable_grad():
-        loss = _Loss(model, layer, found, essence, search, place)
+        loss = Loss(model, layer, found, essence, search, place)
         delta = torch.zeros_like(loss.v, requires_grad=True)
         adam = torch.optim.Adam([delta], lr=search.rate)
         for step in range(search.steps):

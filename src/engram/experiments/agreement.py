@@ -26,7 +26,7 @@ from ..tracers.base import Corrupting, trace_each
 from ..tracers.noise import Spread
 from ..traces import Trace
 from .base import Case, Result, experiments
-from .drawn import Drawn, Rows, Skipped, answered, askable, contrast
+from .drawn import Drawn, LeftOut, Rows, Skipped, answered, askable, contrast
 
 LOCATED = ("integrated gradients", "ablation", "gradient × activation", "activation")
 MEDIATED = ("mediation", "mediation, first order")
@@ -94,13 +94,12 @@ class Agreement(Drawn):
         """Means over facts for every two methods, 95 % bootstraps over facts. Raises BadSetting without facts."""
         done = list(results)
         pairs = [p for p in compared(done, self.tops, seed=self.seed) if p.a != p.b]
-        out = sum(len(r["skipped"]) for r in done)
         if not pairs:
             why = next((s["reason"] for r in done for s in r["skipped"]), "nothing was drawn")
             raise BadSetting(f"no fact was compared: {sum(r['asked'] for r in done)} could be asked; {why}")
         n = len({row["number"] for r in done for row in r["rows"]})
         widths = next(r["widths"] for r in done)
-        scores = [Score("facts", n, n, "facts"), Score("left out", out, n + out, "records")]
+        scores = [Score("facts", n, n, "facts"), LeftOut.of(done).score(n, "records")]
         scores += [Score(f"best {k} neurons: by chance", k / sum(widths), sum(widths), "fraction") for k in self.tops]
         for each in ((p.layers, p.same_peak, p.neurons, *p.shared) for p in pairs):
             scores += [s for s in each if s is not None]

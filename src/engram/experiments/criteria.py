@@ -8,7 +8,6 @@ such a sentence at all.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, get_args
@@ -18,7 +17,7 @@ from ..cases import CaseSet
 from ..data.criteria import Follows
 from ..data.previous import previous, with_criteria
 from ..errors import BadSetting, EngramError, UnaskablePrompt, UnknownName
-from ..facts import FactSet, Prompt
+from ..facts import Fact, FactSet, Prompt
 from ..metrics.criteria import (
     FROM_NEW,
     FROM_NEW_OTHER,
@@ -40,7 +39,7 @@ from ..models.batching import Progress
 from ..models.scoring import score
 from ..results import Report, Score
 from .base import Case, Result, experiments, halves
-from .drawn import Drawn, Rows, Skipped, left_out
+from .drawn import Drawn, LeftOut, Rows, Skipped, left_out
 from .judging import UNEDITED, Condition, sentences
 from .planning import ARMS, TOWARD, ByNeurons, Planner
 from .plans import Plans
@@ -107,13 +106,13 @@ class Criteria(Drawn):
         skipped: Skipped = []
         plans = Plans(self.by, self.controls, self.seed, skipped)
         told: list[tuple[int, Record, list[_String], list[Condition]]] = []
-        follows = Follows(facts)
+        follows, every = Follows(facts), tuple(facts)
         for done, number in enumerate(case["facts"], 1):
             try:
-                record = self._record(model, facts, number, follows)
+                record = self._record(model, facts, every[number], follows)
                 strings = list(_strings(model, record))
             except EngramError as error:
-                skipped.append(left_out(number, tuple(facts)[number], None, error))
+                skipped.append(left_out(number, every[number], None, error))
             else:
                 told.append((number, record, strings, [UNEDITED, *plans.conditions(model, number, record)]))
             planning(done, len(case["facts"]))
@@ -127,19 +126,17 @@ class Criteria(Drawn):
         """
         done = list(results)
         found = passed((row for r in done for row in r["rows"]), self.compared)
-        why = Counter(s["reason"].partition(":")[0] for r in done for s in r["skipped"])
+        left = LeftOut.of(done)
         if not found:
-            said = "; ".join(f"{n} {reason}" for reason, n in why.items())
-            raise BadSetting(f"no case was judged ({said or 'none was drawn'})")
-        n, out = sum(r["asked"] for r in done), sum(why.values())
-        told = [Score("cases", n, n, "cases"), Score("left out", out, n + out, "records")]
+            raise left.nothing("case was judged")
+        n = sum(r["asked"] for r in done)
+        told = [Score("cases", n, n, "cases"), left.score(n, "records")]
         for each in found:
             chosen: dict[str, Any] = {"measures": self.measures, "seed": self.seed}
             told += scores(each, each.criterion, **chosen)
             for relation in dict.fromkeys(each.relations):
                 told += scores(each.of(relation), f"{each.criterion} of {relation}", brief=True, **chosen)
-        notes = tuple(f"left out: {n} ({reason})" for reason, n in why.most_common())
-        return Report("criteria", tuple(told), self.settings(), notes)
+        return Report("criteria", tuple(told), self.settings(), tuple(left.notes()))
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides the numbers, as plain values."""
@@ -147,8 +144,7 @@ class Criteria(Drawn):
         own = {"controls": list(self.controls), "new": self.new, "measures": list(self.measures)}
         return {"by": by, **own, "compared": self.compared, **self.drawing()}
 
-    def _record(self, model: Model, facts: FactSet, number: int, follows: Follows) -> Record:
-        fact = tuple(facts)[number]
+    def _record(self, model: Model, facts: FactSet, fact: Fact, follows: Follows) -> Record:
         if self.new == "drawn":
             if not isinstance(facts, CaseSet):
                 raise BadSetting(

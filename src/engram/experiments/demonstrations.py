@@ -19,7 +19,7 @@ from ..models import Model, ask
 from ..models.batching import Progress
 from ..results import Report, Score
 from .base import Case, Result, experiments
-from .drawn import Drawn, Skipped, left_out
+from .drawn import Drawn, LeftOut, Skipped, left_out
 
 
 @experiments("demonstrations")
@@ -81,20 +81,18 @@ class Demonstrations(Drawn):
         where nothing was asked.
         """
         done = list(results)
-        why = Counter(s["reason"].partition(":")[0] for r in done for s in r["skipped"])
-        out = sum(why.values())
+        left = LeftOut.of(done)
         if not any(r["rows"] for r in done):
-            said = "; ".join(f"{n} {reason}" for reason, n in why.most_common())
-            raise BadSetting(f"no sentence was asked ({said or 'nothing was drawn'})")
+            raise left.nothing("sentence was asked")
         tried = Tried.of(done, self.conditions, seed=self.seed)
         n = sum(len(r["rows"]) for r in done)
         scores = [
             Score("facts", tried.n, tried.n, "facts"),
             Score("sentences", n, n, "sentences"),
-            Score("left out", out, n + out, "sentences"),
+            left.score(n, "sentences"),
         ]
         scores += [s for condition in self.conditions for s in tried.scores(condition)]
-        notes = [f"left out: {k} ({reason})" for reason, k in why.most_common()]
+        notes = [*left.notes()]
         notes += dict.fromkeys(note for r in done for note in r["notes"])
         return Report("demonstrations", tuple(scores), self.settings(), (*notes, *_coarse(tried)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -23,7 +22,7 @@ from ..presets import FROM_PRESET, fill
 from ..results import Attribution, Report, Score
 from ..selectors import Shared, ShareSearch, search_share
 from .base import Case, Result, experiments
-from .drawn import Drawn, Skipped, left_out
+from .drawn import Drawn, LeftOut, Skipped, left_out
 from .neurons import plain_selector
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -119,14 +118,13 @@ class Determiners(Drawn):
         done = list(results)
         rows = [row for r in done for row in r["rows"]]
         if not rows:
-            why = Counter(s["reason"].partition(":")[0] for r in done for s in r["skipped"])
-            raise BadSetting(f"no pair was asked ({'; '.join(f'{n} {w}' for w, n in why.items()) or 'none was drawn'})")
-        n, out = len(rows), sum(len(r["skipped"]) for r in done)
+            raise LeftOut.of(done).nothing("pair was asked")
+        n = len(rows)
         found, own = shares_of(rows, seed=self.seed), [set_of(row) for row in rows]
         sizes = [float(len(x)) for x in own]
         around = bootstrap(average, [sizes], range(n), seed=self.seed)
         scores = [
-            Score("pairs", n, n, "pairs"), Score("left out", out, n + out, "pairs"),
+            Score("pairs", n, n, "pairs"), LeftOut.of(done).score(n, "pairs"),
             Score("nouns", len({row["noun"] for row in rows}), n, "nouns"),
             Score("neurons per pair", float(np.mean(sizes)), n, "neurons", interval=around),
             Score("searches that ended within", float(np.mean([r["found"] for r in rows])), n, "fraction of pairs"),

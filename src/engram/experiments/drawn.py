@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..errors import BadSetting, NotFinite, UnaskablePrompt
 from ..facts import Fact, FactSet, Prompt
 from ..models import Model, ask
 from ..models.batching import Progress
-from ..results import Answer
+from ..results import Answer, Score
 from .base import Case, Experiment
 
 Skipped = list[dict[str, Any]]  # what was left out: number of the fact, the fact, template and reason
@@ -148,6 +149,38 @@ def left_out(number: int, fact: Fact | None, template: int | None, why: Exceptio
     who = [fact.subject, fact.relation, fact.answer] if fact is not None else None
     reason = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
     return {"number": number, "fact": who, "template": template, "reason": reason}
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """How much did a run leave out, and why? Records by the kind of their reason, the commonest first.
+
+    >>> found = LeftOut.of([{"skipped": [left_out(7, None, 2, "unknown: rank 3"), left_out(8, None, 0, "unknown: 5")]}])
+    >>> list(found.notes()), found.score(6, "records").value
+    (['left out: 2 (unknown)'], 2.0)
+    """
+
+    why: Mapping[str, int]
+
+    @classmethod
+    def of(cls, results: Iterable[Mapping[str, Any]]) -> LeftOut:
+        """Of all results of an experiment."""
+        why = Counter(s["reason"].partition(":")[0] for r in results for s in r["skipped"])
+        return cls(dict(why.most_common()))
+
+    def score(self, asked: int, unit: str) -> Score:
+        """How many, of those and the `asked` ones."""
+        n = sum(self.why.values())
+        return Score("left out", float(n), n + asked, unit)
+
+    def notes(self) -> Iterator[str]:
+        """A line for each reason."""
+        return (f"left out: {n} ({reason})" for reason, n in self.why.items())
+
+    def nothing(self, what: str) -> BadSetting:
+        """The error where nothing is left; `what` says what was not done to what."""
+        said = "; ".join(f"{n} {reason}" for reason, n in self.why.items())
+        return BadSetting(f"no {what} ({said or 'nothing was drawn'})")
 
 
 def stratified(sizes: Sequence[int], n: int) -> list[int]:

@@ -6,7 +6,6 @@ sentence that was edited, on its paraphrases, and on sentences about others.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -20,7 +19,7 @@ from ..models import Model
 from ..models.batching import Progress
 from ..results import Report, Score
 from .base import Case, Result, experiments, halves
-from .drawn import Drawn, Skipped, left_out
+from .drawn import Drawn, LeftOut, Skipped, left_out
 from .judging import UNEDITED, readings, sentences
 from .planning import ARMS, ByNeurons, Planner
 from .plans import Plans
@@ -87,14 +86,10 @@ class Editing(Drawn):
         done = list(results)
         rows = [row for r in done for row in r["rows"]]
         if not rows:
-            why = Counter(s["reason"].partition(":")[0] for r in done for s in r["skipped"])
-            raise BadSetting(
-                f"no case was judged ({'; '.join(f'{n} {w}' for w, n in why.items()) or 'none was drawn'})"
-            )
+            raise LeftOut.of(done).nothing("case was judged")
         found = judged(rows)
         n = len({(row["relation"], row["number"]) for row in rows})
-        out = sum(len(r["skipped"]) for r in done)
-        scores = [Score("cases", n, n, "cases"), Score("left out", out, n + out, "records")]
+        scores = [Score("cases", n, n, "cases"), LeftOut.of(done).score(n, "records")]
         for each in found:
             scores += summaries(each, seed=self.seed)
         scores += _apart(found, self.seed)
@@ -136,8 +131,6 @@ def _apart(found: Sequence[Judged], seed: int) -> Iterator[Score]:
 
 def _notes(done: Sequence[Result]) -> Iterator[str]:
     """What a reader of the numbers must know."""
-    why = Counter(s["reason"].partition(":")[0] for r in done for s in r["skipped"])
-    for reason, n in why.most_common():
-        yield f"left out: {n} ({reason})"
+    yield from LeftOut.of(done).notes()
     yield "S is the harmonic mean of the means of ES, PS and NS over cases, not a mean of harmonic means"
     yield "magnitudes are differences of geometric-mean token probabilities, not of probabilities of whole answers"

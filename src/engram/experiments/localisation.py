@@ -18,7 +18,7 @@ from ..models.batching import Progress
 from ..results import Attribution, Report, Score
 from ..selectors import Shared, search_share
 from .base import Case, Result, experiments
-from .drawn import Drawn, Skipped, left_out
+from .drawn import Drawn, LeftOut, Skipped, left_out
 from .neurons import plain_selector
 
 EVALUATIONS = 20  # shares that the search tries, as the published code does
@@ -96,12 +96,10 @@ class Localisation(Drawn):
         """
         done = list(results)
         rows = [row for r in done for row in r["rows"]]
-        out = sum(len(r["skipped"]) for r in done)
         if not rows:
-            why = Counter(s["reason"].partition(":")[0] for r in done for s in r["skipped"])
-            raise BadSetting(f"no set was asked ({'; '.join(f'{n} {w}' for w, n in why.items()) or 'none was drawn'})")
+            raise LeftOut.of(done).nothing("set was asked")
         n = len(rows)
-        scores = [Score("sets", n, n, "sets"), Score("left out", out, n + out, "sets")]
+        scores = [Score("sets", n, n, "sets"), LeftOut.of(done).score(n, "sets")]
         for kind, found in kinds(rows, seed=self.seed).items():
             scores += [replace(score, name=f"{kind}: {level}") for level, score in found.items()]
         for each in levels(rows, seed=self.seed):

@@ -7,7 +7,6 @@ the same draw in all three, as a curve over its size.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
@@ -23,7 +22,7 @@ from ..models.batching import Progress
 from ..presets import FROM_PRESET, fill
 from ..results import Answer, Report, Score
 from .base import Case, Result, experiments
-from .drawn import Drawn, Skipped, askable
+from .drawn import Drawn, LeftOut, Skipped, askable
 
 Tables = Literal["shared", "own"]
 CLEAN = "clean"
@@ -113,21 +112,19 @@ class Perturbation(Drawn):
         where nothing was asked.
         """
         done = list(results)
-        why = Counter(s["reason"].partition(":")[0] for r in done for s in r["skipped"])
-        out = sum(why.values())
+        left = LeftOut.of(done)
         if not any(r["rows"] for r in done):
-            said = "; ".join(f"{n} {reason}" for reason, n in why.most_common())
-            raise BadSetting(f"no prompt was asked ({said or 'nothing was drawn'})")
+            raise left.nothing("prompt was asked")
         tried = Tried.of(done, self.conditions, seed=self.seed)
         n = sum(len(r["rows"]) for r in done)
         scores = [
             Score("facts", tried.n, tried.n, "facts"),
             Score("prompts", n, n, "prompts"),
-            Score("left out", out, n + out, "records"),
+            left.score(n, "records"),
         ]
         scores += [s for condition in self.conditions for s in tried.scores(condition, briefly=True)]
         scores += [*self._apart(tried), *self._between(done)]
-        notes = (*(f"left out: {k} ({reason})" for reason, k in why.most_common()), *_notes(done, self.unit))
+        notes = (*left.notes(), *_notes(done, self.unit))
         return Report("perturbation", tuple(scores), self.settings(), notes)
 
     def settings(self) -> dict[str, Any]:

@@ -52,6 +52,6 @@ class Plans:
 
 def told_of(edit: Edit) -> dict[str, Any]:
     """What is kept of how an edit was planned, in plain values."""
-    kept = ("residual", "norm", "probability", "layer", "token", "experimental")
+    kept = ("residual", "size", "sizes", "probability", "layer", "token", "experimental")
     return {"layers": list(edit.layers), "neurons": str(edit.neurons) if edit.neurons else None,
             **{k: edit.settings[k] for k in kept if k in edit.settings}}  # fmt: skip

@@ -6,7 +6,6 @@ are tried: found in half of a mark's sentences, silenced in the others, against 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -18,8 +17,7 @@ from ..errors import BadSetting, EngramError, UnaskablePrompt
 from ..facts import BLANK, Fact, FactSet, Prompt
 from ..interventions import Scaled
 from ..locators import IntegratedGradients, Locator, locate
-from ..metrics.changes import average
-from ..metrics.intervals import bootstrap, proportion
+from ..metrics.intervals import of_cases
 from ..metrics.punctuated import Counted, counted, held_out, universal
 from ..models import Model, ask
 from ..models.batching import Progress
@@ -28,6 +26,7 @@ from ..presets import FROM_PRESET, fill
 from ..results import Answer, Report, Score
 from ..selectors import Chance
 from .base import Case, Experiment, Result, experiments, luck, reason
+from .drawn import LeftOut
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "engram": {"locator": IntegratedGradients(rule="gauss"), "more_than": False, "whole": True, "literal": ""},
@@ -123,10 +122,9 @@ class Punctuation(Experiment):
         done = list(results)
         marks = counted(done)
         if not marks:
-            why = Counter(s["reason"].partition(":")[0] for r in done for s in r["skipped"])
-            raise BadSetting(f"no sentence was asked ({'; '.join(f'{n} {w}' for w, n in why.items()) or 'none drawn'})")
-        n, out = sum(own.n for own in marks.values()), sum(len(r["skipped"]) for r in done)
-        scores = [Score("sentences", n, n, "sentences"), Score("left out", out, n + out, "sentences")]
+            raise LeftOut.of(done).nothing("sentence was asked")
+        n = sum(own.n for own in marks.values())
+        scores = [Score("sentences", n, n, "sentences"), LeftOut.of(done).score(n, "sentences")]
         for share in self.shares:
             for mark, own in marks.items():
                 count = len(own.at(share, strict=self.more_than))
@@ -236,14 +234,11 @@ class Punctuation(Experiment):
             if own.votes and mark in second:
                 hits, n = second[mark].votes.get(next(iter(own.at(1e-9, strict=False))), 0), second[mark].n
                 x = np.repeat([1.0, 0.0], [hits, n - hits])
-                interval = proportion(x) or bootstrap(average, (x,), range(n), seed=self.seed)
                 name = f"{mark} commonest neuron of one half, in the other"
-                yield Score(name, hits / n, n, "fraction of sentences", interval=interval)
+                yield Score(name, hits / n, n, "fraction of sentences", interval=of_cases(x, seed=self.seed))
 
     def _notes(self, done: Sequence[Result], marks: Mapping[str, Counted]) -> Iterator[str]:
-        why = Counter(s["reason"].partition(":")[0] for r in done for s in r["skipped"])
-        for what, n in why.most_common():
-            yield f"left out: {n} sentences ({what})"
+        yield from LeftOut.of(done).notes()
         for r in done:
             if r["mark"] in marks and not r["neurons"]:
                 yield f"{r['mark']} has no neuron at a share of {self.tried:g}: nothing was silenced, nothing changes"

@@ -23,6 +23,7 @@ from ..models.perplexity import kind_of_perplexity, surprise
 from ..models.scoring import score
 from ..results import Floats, Report, Score
 from .base import halves
+from .before_after import sizes
 from .erasing import TEXTS
 from .judging import UNEDITED, Condition, each_sentence, readings
 
@@ -82,9 +83,8 @@ def judge(
         "edit": edit.method, "wish": said(edit.wish), "data": getattr(data, "name", ""), "seed": seed,
         "controls": list(controls), "others": others, "texts": len(texts), "syntax": syntax and syntax.name,
     }  # fmt: skip
-    return Report(
-        f"{edit.method} of {said(edit.wish)}", tuple(scores), settings, tuple(_notes(edit, cases, grown, limit))
-    )
+    harm = alarm(grown[-1].value, max(sizes(model, edit).values(), default=0.0), limit=limit) if grown else None
+    return Report(f"{edit.method} of {said(edit.wish)}", tuple(scores), settings, tuple(_notes(cases, harm)))
 
 
 def cases_of(edit: Edit, data: Case | FactSet, model: Model, seed: int) -> list[Case]:
@@ -195,14 +195,12 @@ def _ratio(before: Floats, after: Floats, mean: Mean = np.mean) -> Floats:
     return np.asarray(np.exp(mean(after) - mean(before)))
 
 
-def _notes(edit: Edit, cases: Sequence[Case], grown: Sequence[Score], limit: float) -> Iterator[str]:
+def _notes(cases: Sequence[Case], harm: str | None) -> Iterator[str]:
     """What a reader of the numbers must know."""
     asked = {group: sum(len(c.asked(group)) for c in cases) for group in ("paraphrase", "neighbour")}
     facts = "1 fact" if len(cases) == 1 else f"{len(cases)} facts"
     yield f"{facts}, {asked['paraphrase']} paraphrases, {asked['neighbour']} neighbours"
     if len(cases) == 1:
         yield "n and intervals are over the sentences of one fact: of other edits of the kind they say nothing"
-    norm = edit.settings.get("norm")
-    said = alarm(grown[-1].value, norm if isinstance(norm, float) else 0.0, limit=limit) if grown else None
-    if said:
-        yield f"ALARM: {said}"
+    if harm:
+        yield f"ALARM: {harm}"

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import BadSetting, UnsupportedModel
 from ..models import Model, holding
 from ..models.family import Side
-from ..models.hooks import _called, asked, rewriting
+from ..models.hooks import asked, called, rewriting
 from .base import interventions
 
 
@@ -75,7 +75,7 @@ def _hold(steer: Steered, model: Model) -> Iterator[None]:
 def _positions(steer: Steered, side: Side, x: Tensor) -> Tensor | None:
     """Where each row of x [row, position, hidden] is steered, [row]; None where the pass has no such position."""
     about = asked.get()
-    if _called.get() is not None:
+    if called.get() is not None:
         raise UnsupportedModel(  # replay takes a ValueError for a network that it cannot run, and would go on without
             f"a block of layer {steer.layer} was to be run by itself (locate, trace and mediate do so), and what its "
             "FFN writes would be steered twice, or at another position: ask under a Steered"

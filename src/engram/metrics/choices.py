@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import BadSetting
 from ..results import Floats, Score
 from .changes import average
-from .intervals import Resampling, percentile, proportion
+from .intervals import Resampling, of_cases, percentile
 from .significance import false_discovery, paired_test
 
 BEFORE = "as it is"
@@ -123,7 +123,7 @@ def effects(found: Sequence[Choices], *, seed: int = 0) -> list[Effect]:
 def accuracy(one: Choices, condition: str, *, seed: int = 0) -> Score:
     """The share of pairs whose right word is the likelier one, with a 95 % interval over pairs."""
     x = one.right[condition]
-    interval = proportion(x) or percentile(Resampling.of(one.pairs, seed=seed).draws(average, (x,)))
+    interval = of_cases(x, drawn=Resampling.of(one.pairs, seed=seed))
     return Score(f"{one.name}: {condition}", float(x.mean()), len(x), "fraction", "higher", interval)
 
 

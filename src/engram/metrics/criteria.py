@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..results import Floats, Score
-from .intervals import Resampling, percentile, proportion
+from .intervals import of_cases
 from .judged import BEFORE
 
 Criterion = Literal["symmetry", "synonymy"]
@@ -172,27 +172,4 @@ def _wanted(measure: str, measures: Sequence[str]) -> bool:
 
 
 def _mean_of(name: str, x: Floats, seed: int, least: float = 0.0) -> Score:
-    return Score(name, float(x.mean()), len(x), "fraction", interval=interval(x, least=least, seed=seed))
-
-
-def interval(x: Floats, *, least: float = 0.0, seed: int = 0) -> tuple[float, float] | None:
-    """Between which values does the mean of x [case], from `least` to 1 each, lie, were other cases drawn (95 %)?
-
-    A bootstrap, except where all cases are alike and no draw can differ: then, from the exact interval of a proportion,
-    how many of another kind there might be. None of one case alone.
-
-    >>> [round(end, 3) for end in interval(np.zeros(8))], [round(end, 3) for end in interval(np.zeros(8), least=-1)]
-    ([0.0, 0.369], [-0.369, 0.369])
-    >>> interval(np.zeros(1)) is None
-    True
-    """
-    if len(x) < 2:
-        return None
-    if (x == x[0]).all():
-        same, _ = proportion(np.ones(len(x))) or (0.0, 1.0)
-        return float(x[0] * same + least * (1 - same)), float(x[0] * same + (1 - same))
-
-    def statistic(values: Floats, mean: Any) -> Floats:
-        return np.asarray(mean(values))
-
-    return percentile(Resampling.of(range(len(x)), seed=seed).draws(statistic, [x]))
+    return Score(name, float(x.mean()), len(x), "fraction", interval=of_cases(x, least=least, seed=seed))

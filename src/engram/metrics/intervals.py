@@ -105,6 +105,28 @@ def percentile(draws: Floats | None, level: float = 0.95) -> tuple[float, float]
     return float(low), float(high)
 
 
+def of_cases(
+    x: Floats, *, least: float = 0.0, drawn: Resampling | None = None, seed: int = 0
+) -> tuple[float, float] | None:
+    """Between which values does the mean of x [case], from `least` to 1 each, lie, were other cases drawn (95 %)?
+
+    A bootstrap over cases, or over the clusters of `drawn`, except where all cases are alike and no draw can differ:
+    then, from the exact interval of a proportion, how many of another kind there might be. None of one case alone.
+
+    >>> [round(end, 3) for end in of_cases(np.zeros(8))], [round(end, 3) for end in of_cases(np.zeros(8), least=-1)]
+    ([0.0, 0.369], [-0.369, 0.369])
+    >>> of_cases(np.zeros(1)) is None
+    True
+    """
+    if len(x) < 2:
+        return None
+    if (x == x[0]).all():
+        same, _ = proportion(np.ones(len(x))) or (0.0, 1.0)
+        return float(x[0] * same + least * (1 - same)), float(x[0] * same + (1 - same))
+    drawn = drawn or Resampling.of(range(len(x)), seed=seed)
+    return percentile(drawn.draws(lambda values, mean: np.asarray(mean(values)), [x]))
+
+
 def proportion(x: Floats, level: float = 0.95) -> tuple[float, float] | None:
     """Where all of x are 1, or all 0: between which values does their mean lie, were others drawn? Else None.
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import BadSetting
 from ..results import Better, Floats, Score
-from .intervals import Resampling, percentile, proportion
+from .intervals import Resampling, of_cases, percentile
 
 LETTERS = {"rewrite": "E", "paraphrase": "P", "neighbour": "N", "attribute": "A"}  # of ES, EM, PS …
 STAYS = ("neighbour",)  # groups in which the old answer is the right one
@@ -133,14 +133,9 @@ def summaries(found: Judged, *, seed: int) -> Iterator[Score]:
         there = x[np.isfinite(x)]
         if len(there):
             drawn = luck.setdefault(len(there), Resampling.of(range(len(there)), seed=seed))
-            unit = (
-                "bits"
-                if name == "GE"
-                else "probability"
-                if name.endswith(("M", "magnitude", "P(old answer)"))
-                else "fraction"
-            )
-            interval = proportion(there) or percentile(drawn.draws(_mean, [there]))
+            unit = _unit(name)
+            bounded = unit == "fraction"  # magnitudes and entropies that are all alike have no draw of another kind
+            interval = of_cases(there, drawn=drawn) if bounded else percentile(drawn.draws(_mean, [there]))
             yield Score(f"{found.name}: {name}", float(there.mean()), len(there), unit, _better(found), interval)
             yield Score(f"{found.name}: {name}, sd over cases", float(there.std()), len(there), unit)
     parts = [found.scores.get(p) for p in PARTS]
@@ -181,6 +176,12 @@ def against(found: Judged, control: Judged, name: str, *, seed: int) -> Score | 
     value = float(apart.mean())
     unit = "probability" if name.endswith("P(old answer)") else "fraction"
     return Score(f"{found.name}: {name}, above {called}", value, len(apart), unit, interval=percentile(drawn))
+
+
+def _unit(name: str) -> str:
+    if name == "GE":
+        return "bits"
+    return "probability" if name.endswith(("M", "magnitude", "P(old answer)")) else "fraction"
 
 
 def _mean(x: Floats, mean: Any) -> Floats:

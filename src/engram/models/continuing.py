@@ -25,7 +25,7 @@ from . import detours, hooks
 from .batching import Progress, by_shape, in_batches, rows_within, value_width
 from .many import Under, each_under
 from .model import Model
-from .questions import _positions, _without_end
+from .questions import positions, without_end
 from .scoring import whose
 
 
@@ -113,7 +113,7 @@ def spoken(
 
 
 def _read(model: Model, text: str, tokens: int) -> tuple[int, ...]:
-    ids = _without_end(model.tokenizer(text)["input_ids"], model.tokenizer)
+    ids = without_end(model.tokenizer(text)["input_ids"], model.tokenizer)
     if not ids:
         raise UnaskablePrompt(f"there is nothing to continue in {text!r}")
     _check(model, text, max(tokens, len(ids)))
@@ -123,7 +123,7 @@ def _read(model: Model, text: str, tokens: int) -> tuple[int, ...]:
 def _check(model: Model, text: str, tokens: int) -> None:
     if not model.blank_last:
         raise UnsupportedModel(f"{model.name} is not a causal model: it does not continue texts")
-    if tokens > (limit := _positions(model.tokenizer, model.config, model.family)):
+    if tokens > (limit := positions(model.tokenizer, model.config, model.family)):
         raise PromptTooLong(f"{tokens} tokens, and this model has {limit} positions: {text[:80]!r}")
 
 

@@ -107,7 +107,7 @@ def write(edit: Edit, model: Model) -> list[tuple[Tensor, Tensor]]:
     try:
         for p in edit.patches:
             slots = written_to(model, p)
-            _check(edit, p, slots, model)
+            check_before(edit, p, slots, model)
             copies.append((slots, slots.clone()))
             slots.copy_(changed(slots, p) if isinstance(p, LowRank) else _tensor(p.after, slots))
     except BaseException:
@@ -183,7 +183,7 @@ def _map(layer: Layer) -> tuple[str, nn.Module]:
     return layer.path, getattr(layer.down, "base_layer", layer.down)
 
 
-def _check(edit: Edit, p: Patch, now: Tensor, model: Model) -> None:
+def check_before(edit: Edit, p: Patch, now: Tensor, model: Model) -> None:
     """Raises OtherWeights, EditConflict."""
     dtype = str(now.dtype).removeprefix("torch.")
     if isinstance(p, LowRank):

@@ -47,7 +47,7 @@ class Asked(NamedTuple):
 
 asked: ContextVar[Asked | None] = ContextVar("asked", default=None)
 skipped: ContextVar[int] = ContextVar("skipped", default=0)  # layers below this one are not run
-_called: ContextVar[int | None] = ContextVar("called", default=None)  # the layer whose block is run by itself
+called: ContextVar[int | None] = ContextVar("called", default=None)  # the layer whose block is run by itself
 
 
 @contextmanager
@@ -80,11 +80,11 @@ def quiet(net: nn.Module) -> Iterator[None]:
 @contextmanager
 def calling(layer: int) -> Iterator[None]:
     """Within the block, a block of the network is called by itself, as this layer."""
-    token = _called.set(layer)
+    token = called.set(layer)
     try:
         yield
     finally:
-        _called.reset(token)
+        called.reset(token)
 
 
 class Turn(NamedTuple):
@@ -112,7 +112,7 @@ def turns(net: nn.Module, layers: Sequence[Layer]) -> Iterator[dict[nn.Module, T
 
     def enter(block: nn.Module, args: Any, kwargs: Any) -> None:
         n = done.get(block, 0)
-        index = _called.get()
+        index = called.get()
         if index is None:
             index, done[block] = owned[block][n % len(owned[block])], n + 1
         x = args[0] if args else kwargs["hidden_states"]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..edits import Edit, LowRank, Patch
 from ..errors import BadSetting, HookDidNotFire, UnsupportedModel
 from . import detours
-from .editing import _check, changed, fingerprint, slots_of
+from .editing import changed, check_before, fingerprint, slots_of
 from .model import Model
 
 Under = Callable[[Sequence[int]], AbstractContextManager[None]]  # of each row the number of its edit
@@ -169,7 +169,7 @@ def _parts(model: Model, edit: Edit, known: dict[int, str]) -> dict[int, list[tu
         if here is slots and isinstance(p, LowRank) and home not in known:
             known[home] = fingerprint(slots)
         if not (here is slots and isinstance(p, LowRank) and _made_from(p, slots, known[home])):
-            _check(edit, p, here if isinstance(p, LowRank) else here[p.index], model)
+            check_before(edit, p, here if isinstance(p, LowRank) else here[p.index], model)
         found.setdefault(home, []).append(_change(p, slots, model.precise))
         if several or homes[home] > 1:
             on_top[home] = _with(here, p)
@@ -177,7 +177,7 @@ def _parts(model: Model, edit: Edit, known: dict[int, str]) -> dict[int, list[tu
 
 
 def _made_from(p: LowRank, slots: Tensor, bits: str) -> bool:
-    """What `_check` asks, where the fingerprint is known: reading millions of weights for each edit takes long."""
+    """What `check_before` asks, the fingerprint known: reading millions of weights for each edit takes long."""
     shape, dtype = (p.keys.shape[1], p.values.shape[1]), str(slots.dtype).removeprefix("torch.")
     return (p.before, p.dtype, shape) == (bits, dtype, tuple(slots.shape))
 

@@ -135,7 +135,7 @@ def rows_of(prompt: Prompt, tokenizer: Any, config: Any, family: Family, masks: 
             f"the tokenizer writes {tokenizer.convert_ids_to_tokens(largest)!r} as token {largest}; the network has "
             f"{config.vocab_size}: is this the network's own tokenizer? ({prompt.text[:80]!r})"
         )
-    limit = _positions(tokenizer, config, family)
+    limit = positions(tokenizer, config, family)
     if (longest := max(max(r.shape) for r in rows)) > limit:
         raise PromptTooLong(f"{longest} tokens, and this model has {limit} positions: {prompt.text[:80]!r}")
     return rows
@@ -147,12 +147,12 @@ def text_rows(text: str, tokenizer: Any, config: Any, family: Family) -> list[Ro
     """
     ids = tokenizer(text)["input_ids"]
     if family.asks == "next":
-        ids = _without_end(ids, tokenizer)
+        ids = without_end(ids, tokenizer)
     special = set(tokenizer.all_special_ids)
     asked = [i for i, t in enumerate(ids) if t not in special and (i > 0 or family.asks != "next")]
     if not asked:
         raise UnaskablePrompt(f"there is no token to ask for in {text!r}")
-    if len(ids) > (limit := _positions(tokenizer, config, family)):
+    if len(ids) > (limit := positions(tokenizer, config, family)):
         raise PromptTooLong(f"{len(ids)} tokens, and this model has {limit} positions: {text[:80]!r}")
     if family.asks == "next":
         return [Row(tuple(ids[:i]), i - 1, ids[i]) for i in asked]
@@ -182,10 +182,10 @@ def _next_rows(prompt: Prompt, answer: str, tokenizer: Any, _config: Any, _masks
             "Ask with the blank at the end, or ask a masked model."
         )
     before = prompt.text.split(BLANK)[0]
-    known = _without_end(tokenizer(before.removesuffix(" "))["input_ids"], tokenizer)  # the space is the answer's
+    known = without_end(tokenizer(before.removesuffix(" "))["input_ids"], tokenizer)  # the space is the answer's
     if not known:
         raise UnaskablePrompt(f"there is nothing before the blank to continue: {prompt.text!r}")
-    whole = _without_end(tokenizer(before + answer)["input_ids"], tokenizer)
+    whole = without_end(tokenizer(before + answer)["input_ids"], tokenizer)
     if whole[: len(known)] != known:
         raise AnswerNotWritable(f"the tokenizer merges {answer!r} with the text before it: {prompt.text!r}")
     target = _written(whole[len(known) :], answer, tokenizer)
@@ -257,7 +257,7 @@ def _written(ids: list[int], answer: str, tokenizer: Any) -> list[int]:
     return ids
 
 
-def _without_end(ids: list[int], tokenizer: Any) -> list[int]:
+def without_end(ids: list[int], tokenizer: Any) -> list[int]:
     """Some tokenizers close a text with a special token; a text to be continued is not closed."""
     ends = {tokenizer.eos_token_id, getattr(tokenizer, "sep_token_id", None)} - {None}
     while len(ids) > 1 and ids[-1] in ends:
@@ -278,7 +278,7 @@ def _decoder_start(config: Any) -> int:
     return int(start)
 
 
-def _positions(tokenizer: Any, config: Any, family: Family) -> int:
+def positions(tokenizer: Any, config: Any, family: Family) -> int:
     network = getattr(config, "max_position_embeddings", None) if family.asks != "sentinel" else None
     limits = [tokenizer.model_max_length, network - family.reserved_positions if network else None]
     return min(int(x) for x in (*limits, 10**9) if x is not None and x > 0)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import BadSetting, UnsupportedModel
 from .model import Model
-from .questions import _positions
+from .questions import positions
 
 LONGEST = 512  # tokens of a window: attention takes the square of it
 
@@ -51,7 +51,7 @@ def longest_window(model: Model) -> int:
             f"{model.name} reads with one stack and answers with another: a text alone does not say what the second "
             "reads. Use a causal or a masked model."
         )
-    return min(LONGEST, _positions(model.tokenizer, model.config, model.family))
+    return min(LONGEST, positions(model.tokenizer, model.config, model.family))
 
 
 def windows(model: Model, texts: Iterable[str], tokens: int, seed: int = 0) -> list[Window]:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..metrics import Pairs, bootstrap, paired_test
-from ..metrics.changes import average
 from ..metrics.choices import BEFORE as AS_IT_IS
 from ..metrics.choices import accuracy, choices, difference, mcnemar, together
-from ..metrics.intervals import proportion
+from ..metrics.intervals import of_cases
 from ..metrics.likeness import Pair, compared
 from ..metrics.outcomes import pairs_of
 from ..metrics.traced import rows_of
@@ -175,8 +174,7 @@ STATEMENTS: Mapping[str, Callable[[Run, Report], Iterator[Statement]]] = {
 
 def _mean(name: str, x: Iterable[Any]) -> Score:
     values = np.array(list(x), float)
-    interval = proportion(values) or bootstrap(average, [values], range(len(values)))
-    return Score(name, float(values.mean()), len(values), "fraction", interval=interval)
+    return Score(name, float(values.mean()), len(values), "fraction", interval=of_cases(values))
 
 
 def _p(before: Floats, after: Floats, of: Any) -> float:

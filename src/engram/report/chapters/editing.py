@@ -245,9 +245,10 @@ def _edits(run: Run, editors: Sequence[Editor]) -> Folded:
 
 def _edit(row: Row, short: Mapping[str, str], plan: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
     where = plan.get("neurons") or ", ".join(f"layer {n}" for n in plan.get("layers", ())) or "–"
-    size = plan.get("norm")
+    sizes = [*plan.get("sizes", {}).values()] or [plan.get("size")]
+    size = max(x for x in sizes) if all(isinstance(x, float) for x in sizes) else None
     return [
         f"⟨{row['subject']}, {names[row['relation']]}, {row['answer']}⟩", row["new_answer"],
         short.get(row["editor"], row["editor"]), where, f"{row['nll_new'][0]:.3f}", f"{row['nll_old'][0]:.3f}",
-        signed(100 * size, 2).removeprefix("+") if isinstance(size, float) else "–",
+        "–" if size is None else signed(100 * size, 2).removeprefix("+"),
     ]  # fmt: skip
