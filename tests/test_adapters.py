@@ -42,6 +42,7 @@ from safetensors.torch import save_file
 torch.set_num_threads(1)
 warnings.simplefilter("error")
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+warnings.filterwarnings("ignore", message="Implicitly cleaning up", category=ResourceWarning)  # torch 2.6's own folder
 out = {}
 for name, case in json.loads(sys.argv[1]).items():
     auto, ids = getattr(transformers, case["auto"]), torch.tensor(case["ids"])
