@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadData
 from ..results import Report
-from ..store import Run, open_run
+from ..store import Run
 from .audited import STATEMENTS
 from .book import report_runs
+from .made import made
 from .page import Part, Section
 from .statements import Statement, table, together
 from .tables import Table, flat
@@ -37,17 +36,7 @@ class Audited:
     @classmethod
     def at(cls, folder: str | Path) -> Audited:
         """The runs in this folder. Raises BadData where there is no audit, or no run of it that is done."""
-        path = Path(folder) / AUDIT
-        try:
-            said = json.loads(path.read_bytes())
-            names = [step["name"] for step in said["steps"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadData(path, None, f"cannot be read ({error})") from None
-        there = {n: open_run(path.parent / n) for n in names if (path.parent / n / "manifest.json").is_file()}
-        runs = {name: run for name, run in there.items() if run.complete}
-        if not runs:
-            raise BadData(folder, None, "has no run that is done yet: audit again, and it goes on")
-        return cls(said, runs)
+        return cls(*made(folder, AUDIT, "audit"))
 
     def statements(self) -> list[Statement]:
         """All that can be said from the runs that are done, in order."""

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData
 from ..results import Score
-from ..store import Run, open_run
+from ..store import Run
 from .bars import Bars, Series, number
 from .book import report_runs
 from .canvas import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILLION
 from .chapters.base import drawn
 from .knowledge import closing
+from .made import made
 from .page import Items, Part, Picture, Section
 from .remarks import kind_of, remarks
 from .tables import Table, flat, signed
@@ -40,17 +41,11 @@ class Found:
     @classmethod
     def at(cls, folder: str | Path) -> Found:
         """The runs in this folder. Raises BadData where there is no recipe, or no run of it that is done."""
-        path = Path(folder) / RECIPE
+        recipe, runs = made(folder, RECIPE, "reproduce")
         try:
-            recipe = json.loads(path.read_bytes())
-            names = [step["name"] for step in recipe["steps"]]
             published(recipe["recipe"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadData(path, None, f"cannot be read ({error})") from None
-        there = {n: open_run(path.parent / n) for n in names if (path.parent / n / "manifest.json").is_file()}
-        runs = {name: run for name, run in there.items() if run.complete}
-        if not runs:
-            raise BadData(folder, None, "has no run that is done yet: reproduce again, and it goes on")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadData(Path(folder) / RECIPE, None, f"cannot be read ({error})") from None
         return cls(recipe, runs)
 
     def score(self, row: Mapping[str, Any]) -> Score | None:
@@ -125,7 +120,7 @@ def _table(found: Found, table: Mapping[str, Any], figures: dict[str, Figure], i
         f"here{part} #",
         f"n: {table['counts']} #",
     )
-    yield Table(f"{table['title']}. In brackets: 95 % intervals, facts resampled", columns, shown)
+    yield Table(f"{table['title']}. In brackets: 95 % intervals, facts, cases or sentences resampled", columns, shown)
     if "printed" in table:
         printed = table["printed"]
         words = (0, *printed.get("words", ()))
