@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..data.contexts import demonstrations_of, shortened
-from ..errors import BadSetting, UnaskablePrompt
+from ..errors import BadSetting
 from ..facts import Fact, FactSet, Prompt
 from ..metrics.tried import Tried, behind
 from ..models import Model, ask
 from ..models.batching import Progress
 from ..results import Report, Score
 from .base import Case, Result, experiments
-from .drawn import Drawn, LeftOut, Skipped, left_out
+from .drawn import Drawn, LeftOut, Skipped, askable
 
 
 @experiments("demonstrations")
@@ -60,7 +60,8 @@ class Demonstrations(Drawn):
     def run(self, model: Model, facts: FactSet, case: Case, *, progress: Progress | None = None) -> Result:
         """A row for every sentence: what the answer is, alone and behind each number of demonstrations."""
         skipped: Skipped = []
-        asked = list(self._asked(model, facts, case["facts"], skipped))
+        able = askable(model, facts, case["facts"], skipped, limit=self.prompts, forms=self._forms)
+        asked = [(number, self._forms(prompt)) for number, prompt in able]
         answers = iter(ask(model, [p for _, each in asked for p in each], top=1, progress=progress))
         rows = []
         for number, each in asked:
@@ -100,34 +101,14 @@ class Demonstrations(Drawn):
         """Everything that decides the numbers, as plain values."""
         return {"counts": list(self.counts), "prompts": self.prompts, **self.drawing()}
 
-    def _asked(
-        self, model: Model, facts: FactSet, numbers: Iterable[int], skipped: Skipped
-    ) -> Iterator[tuple[int, list[Prompt]]]:
-        """Of each sentence that can be asked behind all numbers of demonstrations the prompts; why others cannot."""
-        known = tuple(facts)
-        for number in numbers:
-            fact, found = known[number], 0
-            prompts = facts.prompts(fact, blank_last=model.blank_last)
-            if not prompts:
-                error = UnaskablePrompt(f"no sentence of {fact.relation!r} can be asked of this model")
-                skipped.append(left_out(number, fact, None, error))
-            for prompt in prompts:
-                if found == self.prompts:
-                    break
-                if (there := demonstrations_of(prompt)) < self.counts[-1]:
-                    raise BadSetting(
-                        f"{self.counts[-1]} demonstrations were asked for, and {prompt.text[:80]!r} has {there}: "
-                        "data.with_demonstrations puts them before the sentences of a data set"
-                    )
-                each = [shortened(prompt, n) for n in self.counts]
-                try:
-                    for p in reversed(each):
-                        model.rows(p)
-                except UnaskablePrompt as error:
-                    skipped.append(left_out(number, fact, prompt.template, error))
-                else:
-                    found += 1
-                    yield number, each
+    def _forms(self, prompt: Prompt) -> list[Prompt]:
+        """The sentence behind each number of its demonstrations. Raises BadSetting where it has fewer."""
+        if (there := demonstrations_of(prompt)) < self.counts[-1]:
+            raise BadSetting(
+                f"{self.counts[-1]} demonstrations were asked for, and {prompt.text[:80]!r} has {there}: "
+                "data.with_demonstrations puts them before the sentences of a data set"
+            )
+        return [shortened(prompt, n) for n in self.counts]
 
 
 def _coarse(tried: Tried) -> Iterator[str]:

@@ -79,11 +79,12 @@ class Drawn(Experiment):
 
 
 def askable(
-    model: Model, facts: FactSet, numbers: Sequence[int], skipped: Skipped, *, limit: int | None = None
-) -> Iterator[tuple[int, Prompt]]:
+    model: Model, facts: FactSet, numbers: Sequence[int], skipped: Skipped, *, limit: int | None = None,
+    forms: Callable[[Prompt], Sequence[Prompt]] = lambda prompt: (prompt,),
+) -> Iterator[tuple[int, Prompt]]:  # fmt: skip
     """Of the facts with these numbers the prompts that this model can be asked, of each the first `limit`.
 
-    `skipped` learns why the others cannot.
+    In all `forms` that it will be asked in. `skipped` learns why the others cannot.
     """
     known = tuple(facts)
     for number in numbers:
@@ -96,7 +97,8 @@ def askable(
             if found == limit:
                 break
             try:
-                model.rows(prompt)
+                for form in forms(prompt):
+                    model.rows(form)
             except UnaskablePrompt as error:
                 skipped.append(left_out(number, fact, prompt.template, error))
             else:
