@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from click.testing import Result
 from scipy import stats
 from typer.testing import CliRunner
@@ -26,18 +25,12 @@ from engram.results import Score
 from engram.store import open_run
 from test_chapters import Read
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FEW = ("--relation", "capital", "--facts", 2, "--compared", 1, "--edited", 1, "--follow", 2, "--turns", 2, "--asked", 4,
        "--sets", 2)  # fmt: skip
 STEPS = ["attribution", "activation", "neurons", "suppression", "agreement", "editing", "criteria", "in_turn",
          "localisation", "minimal_pairs"]  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def engram(*arguments: object) -> Result:

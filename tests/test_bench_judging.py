@@ -17,24 +17,9 @@ from engram.bench.judged import Bench
 from engram.bench.judging import PEERS, Judged, questions, straightforward, written_well
 from engram.cli._app import application
 from engram.models import holding
+from toys import toys  # noqa: F401  # used by all tests
 
 EDITS, TOKENS, LAYER, QUESTIONS = 5, 6, 1, 26
-TOYS = {
-    "toy": {"model_type": "gpt2", "n_layer": 4, "n_embd": 32, "n_head": 2, "vocab_size": 500},
-    "masked-toy": {
-        "model_type": "bert", "num_hidden_layers": 3, "hidden_size": 32, "intermediate_size": 48,
-        "num_attention_heads": 2, "vocab_size": 500,
-    },
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def toys():
-    """Shapes that take no time."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, options in TOYS.items():
-            patch.setitem(shapes.SHAPES, name, options)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -15,15 +14,9 @@ from engram.cli._app import application
 from engram.testing.networks import tiny
 from test_chapters import Read
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FEW = ("--relation", "capital", "--facts", 3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def engram(*arguments: object) -> Result:

@@ -21,16 +21,10 @@ from engram.report.beside import published
 from engram.report.chapters import chapter
 from planted import planted
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 WORDS = ("Ireland", "France", "Italy", "Estonia", "Once", "time", "The", "Tall")
 MARKS = {"dublin": "Dublin", "paris": "Paris"}  # two "marks" that the planted model has a neuron each for
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def sentences(n: int = 8) -> FactSet:

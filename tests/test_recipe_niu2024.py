@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 import engram as eg
 from engram.errors import BadSetting, UnknownName
@@ -17,16 +16,10 @@ from engram.results import Score
 from engram.store import open_run
 from test_chapters import Read
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STEPS = ["determiners", "profile", "neurons", "localisation", "minimal_pairs", "tracing_agreement", "tracing_facts",
          "criteria"]  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

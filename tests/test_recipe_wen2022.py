@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import harmonic_mean
 
 import pytest
-import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -21,17 +20,11 @@ from engram.report.beside import published
 from engram.store import open_run
 from test_chapters import Read
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STEPS = ["demonstrations", "perturbation", "perturbation_published", "attribution", "activation", "neurons",
          "suppression", "punctuation", "tracing", "tracing_published", "editing"]  # fmt: skip
 CHOICE = ("wen2022", "--facts", 1, "--relation", "capital", "--relation", "city_country", "--out")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def engram(*arguments: object) -> Result:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -20,17 +19,11 @@ from engram.results import Score
 from engram.store import open_run
 from test_chapters import Read
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CHOICE = ("dai2022", "--facts", 2, "--relation", "capital", "--relation", "symbol", "--out")
 STEPS = ["attribution", "activation", "neurons", "suppression", "activation_by_prompt", "trigger_prompts", "updating",
          "erasing"]  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def engram(*arguments: object) -> Result:

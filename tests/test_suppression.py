@@ -13,6 +13,8 @@ from engram.experiments import Neurons, Suppression, experiments
 from engram.metrics.outcomes import CONDITIONS, pairs_of
 from engram.testing import tiny
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CAPITAL = eg.Relation(
     "P36",
     "capital",
@@ -35,14 +37,6 @@ FACTS = eg.FactSet(
     },
 )
 FAST = eg.IntegratedGradients(steps=4, rule="gauss")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
