@@ -1,4 +1,9 @@
-"""One file = one published or new experiment: `cases`, `run`, `summary`."""
+"""One file = one published or new experiment: `cases`, `run`, `summary`.
+
+>>> from engram import experiments
+>>> experiments.Suppression().settings()["by"]
+2.0
+"""
 
 from .activation_by_prompt import ActivationByPrompt
 from .agreement import Agreement

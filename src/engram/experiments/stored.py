@@ -44,18 +44,22 @@ class StoredNeurons:
 
     @property
     def seed(self) -> int:
+        """That run's."""
         return self.found.seed
 
     @property
     def held_out(self) -> bool:
+        """Were its neurons found on the discovery templates alone?"""
         return self.found.held_out
 
     @property
     def known_only(self) -> bool:
+        """Had its facts to be known to the model?"""
         return self.found.known_only
 
     @property
     def mean(self) -> tuple[float, float]:
+        """How many neurons of a fact it looked for, from and to, on the mean over facts."""
         return self.found.mean
 
     def cases(self, facts: FactSet) -> list[Case]:

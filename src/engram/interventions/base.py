@@ -42,7 +42,8 @@ class Intervention(ABC):
 
     @property
     @abstractmethod
-    def at(self) -> Place: ...
+    def at(self) -> Place:
+        """Where they are changed: "blank", the asked position, or "everywhere"."""
 
     @abstractmethod
     def change(self, x: Tensor, layer: int, index: Tensor, ids: Tensor | None) -> Tensor:
@@ -91,3 +92,4 @@ def _change(condition: Intervention, model: Model, layer: int, indices: list[int
 
 
 interventions: Registry[Any] = Registry("intervention", "engram.interventions")
+"""The interventions by name; a plug-in registers its own with `@interventions("name")`."""

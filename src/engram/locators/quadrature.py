@@ -18,6 +18,7 @@ from ..errors import BadSetting, UnknownName
 from ..results import Floats
 
 RULES = ("right", "left", "linspace", "trapezoid", "midpoint", "gauss", "radau", "lobatto")
+"""The rules of `quadrature`: right, left and linspace are published sums; the others are what textbooks call them."""
 PUBLISHED = ("right", "left", "linspace")
 
 Nodes = NDArray[np.float64]

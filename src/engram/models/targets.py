@@ -57,6 +57,9 @@ class _LogProbability(torch.autograd.Function):
 
 
 TARGETS: dict[str, Target] = {f.__name__: f for f in (probability, logprob, logit, logit_difference)}
+"""What scores explain, by name: the answer's probability, its log-probability (nats), its logit, or its logit minus
+that of the wrong answer (`Prompt.against`).
+"""
 
 
 def target_of(name: str) -> Target:

@@ -41,7 +41,8 @@ class Recipe(Protocol):
     few: ClassVar[int]
 
     @property
-    def left_out(self) -> tuple[str, ...]: ...
+    def left_out(self) -> tuple[str, ...]:
+        """What of the paper is not run, and why."""
 
     def steps(self, out: str | Path) -> Iterator[Step]:
         """The runs in `out`, each in a folder of its name: those that others build on come first."""

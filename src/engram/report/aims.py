@@ -51,6 +51,7 @@ AIMS = (
     Aim("amplified", "with its own neurons amplified, P(answer) rises", low=0.0),
     Aim("chance amplified", "with as many random neurons amplified, it stays within 2 %", -0.02, 0.02),
 )
+"""What neurons that carry a fact are to do under each condition: the bounds that `verdicts` holds numbers against."""
 
 
 @dataclass(frozen=True, slots=True)

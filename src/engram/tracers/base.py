@@ -80,6 +80,18 @@ class Tracer(Corrupting):
 
     A `window` of w layers is restored together, `[l − w//2, l + w − w//2)`, clipped at the ends as in ROME's code.
     None is 1 for blocks; for the others 10, as published for 48 layers, but no more than a quarter of the model's.
+
+    Subclasses are frozen dataclasses: their fields are their settings.
+
+    >>> import engram as eg
+    >>> @dataclass(frozen=True)
+    ... class Nothing(Tracer):
+    ...     name = "nothing"
+    ...     def effects(self, asked, corrupted):
+    ...         return np.zeros((asked.tokens, len(asked.model.layers), len(corrupted)))
+    >>> prompt = eg.Prompt("The capital of Ireland is [Y]", "Dublin")
+    >>> trace(eg.load("engram:causal"), prompt, subject="Ireland", by=Nothing()).effect.shape
+    (6, 4)
     """
 
     name: ClassVar[str]
@@ -265,3 +277,4 @@ def settings_of(by: Corrupting, model: Model) -> dict[str, Any]:
 
 
 tracers: Registry[Any] = Registry("tracer", "engram.tracers")
+"""The tracers by name; a plug-in registers its own with `@tracers("name")`."""
