@@ -57,10 +57,13 @@ def askable(model: Model, prompt: Prompt) -> bool:
         return False
 
 
-def python(model: str, prompt: Prompt, fact: Fact | None) -> str:
-    """Lines that leave `model`, `prompt` and, where there is a fact, `facts`, `fact`, `askable` and `prompts`."""
+def python(model: str, prompt: Prompt, fact: Fact | None, held: str = "") -> str:
+    """Lines that leave `model`, `prompt` and, where there is a fact, `facts`, `fact`, `askable` and `prompts`.
+
+    `held` are lines that make edits: they come first, for they have a prompt of their own.
+    """
     lines = (
-        f"import engram as eg\n\nmodel = {serving.model_python(model)}\n"
+        f"import engram as eg\n\nmodel = {serving.model_python(model)}\n{held}"
         f"prompt = eg.Prompt({prompt.text!r}, {prompt.answer!r})\n"
     )
     if fact is None:

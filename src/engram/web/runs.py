@@ -240,12 +240,13 @@ def _lines(*paths: Path) -> Iterator[str]:
     yield ""
     if len(paths) == 1:
         yield f"run = eg.open_run({str(paths[0])!r})"
-        yield "print(run.complete, run.summary())"
+        yield "report = run.summary()"
+        yield 'print(run.complete, report, sep="\\n")'
         return
     yield f"one, other = eg.open_run({str(paths[0])!r}), eg.open_run({str(paths[1])!r})"
     yield "there = {s.name: s for s in other.summary().scores}"
-    yield "for score in one.summary().scores:"
-    yield '    print(score, "|", there.get(score.name, "–"))'
+    yield "rows = [(score, there.get(score.name)) for score in one.summary().scores]"
+    yield 'print(*rows, sep="\\n")'
 
 
 def _file(content: bytes, media: str, name: str) -> Response:

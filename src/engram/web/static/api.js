@@ -13,6 +13,8 @@ export function token() {
   return sessionStorage.getItem(TOKEN) || "";
 }
 
+class Silent extends Error {}
+
 export async function request(path, options = {}) {
   const headers = { "X-Engram-Token": token(), ...(options.headers || {}) };
   let answer;
@@ -22,7 +24,7 @@ export async function request(path, options = {}) {
     if (error.name === "AbortError") {
       throw error;
     }
-    throw new Error("The server does not answer. Is engram serve still running?");
+    throw new Silent("The server does not answer. Is engram serve still running?");
   }
   if (!answer.ok) {
     throw new Error(await refusal(answer));
@@ -33,7 +35,7 @@ export async function request(path, options = {}) {
 // What went wrong, in the server's words.
 async function refusal(answer) {
   if (answer.status === 401) {
-    return "This address has no valid token. Open the address that engram serve has printed.";
+    return "The server does not take this page's token: it was started anew, or the token is missing. Open the address that engram serve has printed.";
   }
   try {
     const said = await answer.json();
@@ -55,9 +57,16 @@ export const post = async (path, body) =>
   ).json();
 
 // Ask a view. Resolves to its result, which has `python`; rejects with an Error in words.
-// `onProgress({done, total})` is called on the way; `signal` (of an AbortController) cancels.
-export async function work(view, model, given, onProgress = () => {}, signal = undefined) {
+// `onProgress({done, total, says})` is called on the way; `signal` (of an AbortController) cancels; `onJob(id)` is told
+// by which name the work can be followed again.
+export async function work(view, model, given, onProgress = () => {}, signal = undefined, onJob = () => {}) {
   const { job } = await post("/api/jobs", { view, model, given });
+  onJob(job);
+  return follow(job, onProgress, signal);
+}
+
+// Listen to work that was begun, also by a page that was closed meanwhile.
+export async function follow(job, onProgress = () => {}, signal = undefined) {
   const cancelling = () => cancel(job);
   if (signal) {
     signal.addEventListener("abort", cancelling, { once: true });
@@ -66,7 +75,7 @@ export async function work(view, model, given, onProgress = () => {}, signal = u
     }
   }
   try {
-    return await listen(`/api/jobs/${job}/events`, onProgress);
+    return await listen(`/api/jobs/${encodeURIComponent(job)}/events`, onProgress);
   } finally {
     if (signal) {
       signal.removeEventListener("abort", cancelling);
@@ -74,17 +83,41 @@ export async function work(view, model, given, onProgress = () => {}, signal = u
   }
 }
 
-export const cancel = (job) => request(`/api/jobs/${job}`, { method: "DELETE" }).catch(() => {});
+export const cancel = (job) => request(`/api/jobs/${encodeURIComponent(job)}`, { method: "DELETE" }).catch(() => {});
 
-// Server-sent events, read by fetch: EventSource cannot send the header with the token.
+const PATIENCE = 30; // tries, a second apart, to hear again of a server that went silent
+const AWAY = "The server does not answer; trying again …";
+
+// What is said of a job, to its end. A line that broke is taken up again: the server tells the latest anew.
 async function listen(path, onProgress) {
+  for (let left = PATIENCE; ; left -= 1) {
+    try {
+      const end = await heard(path, onProgress);
+      if (end) {
+        return end.data;
+      }
+    } catch (error) {
+      if (!(error instanceof Silent) || left <= 1) {
+        throw error;
+      }
+    }
+    if (left <= 1) {
+      throw new Error("The server went away before it was done.");
+    }
+    onProgress({ done: 0, total: 0, says: AWAY });
+    await new Promise((done) => setTimeout(done, 1000));
+  }
+}
+
+// Server-sent events, read by fetch: EventSource cannot send the header with the token. null: the line broke.
+async function heard(path, onProgress) {
   const answer = await request(path);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch(() => ({ done: true }));
     if (done) {
-      throw new Error("The server went away before it was done.");
+      return null;
     }
     text += value;
     const parts = text.split("\n\n");
@@ -94,7 +127,7 @@ async function listen(path, onProgress) {
       if (event.name === "progress") {
         onProgress(event.data);
       } else if (event.name === "result") {
-        return event.data;
+        return event;
       } else if (event.name === "error") {
         throw new Error(event.data.message);
       }

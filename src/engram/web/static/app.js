@@ -11,7 +11,8 @@ api.token();
 const state = Object.fromEntries(new URLSearchParams(location.search));
 let page = null;
 let shown = null;
-let left = new AbortController();
+let inSight = { root: null, title: "" }; // the part that is shown
+const running = new Set(); // what was asked and has not been answered; it goes on when its part is left
 
 // Change the state, and with it the address. An empty value takes a name out.
 function set(changes) {
@@ -29,10 +30,39 @@ const address = (of) => `${location.pathname}?${new URLSearchParams(of)}`;
 
 const model = () => state.model || page.model;
 
-// Ask a view of the model that the page is about. Ends when the part is left.
-function work(view, given, onProgress, signal) {
-  const signals = [left.signal, ...(signal ? [signal] : [])];
-  return api.work(view, model(), given, onProgress, AbortSignal.any(signals));
+// Ask a view of the model that the page is about (or of another). Goes on when the part is left, and is shown above.
+// Or, where `job` is given, listen to work that was begun before.
+async function work(view, given, onProgress = () => {}, signal = undefined, { of = model(), onJob = () => {}, job = "" } = {}) {
+  const stop = new AbortController();
+  const entry = { ...inSight, stop, job, says: "" };
+  const told = (now) => {
+    entry.says = now.says || (now.total ? `${now.done.toLocaleString("en")} of ${now.total.toLocaleString("en")}` : "");
+    showRunning();
+    onProgress(now);
+  };
+  const named = (id) => {
+    entry.job = id;
+    onJob(id);
+  };
+  const either = AbortSignal.any([stop.signal, ...(signal ? [signal] : [])]);
+  running.add(entry);
+  try {
+    return await (job ? api.follow(job, told, either) : api.work(view, of, given, told, either, named));
+  } finally {
+    running.delete(entry);
+    showRunning();
+  }
+}
+
+// What goes on in parts that are not in sight, once each; where nothing does, nothing.
+function showRunning() {
+  const seen = new Set([...running].filter((one) => one.root.isConnected).map((one) => one.job));
+  const away = [...running].filter((one) => !one.root.isConnected && !seen.has(one.job));
+  const once = away.filter((one, i) => away.findIndex((other) => other.job === one.job) === i);
+  const place = document.querySelector("#running");
+  place.hidden = once.length === 0;
+  place.replaceChildren(...once.map((one) => h("span", { class: "kept" }, `${one.title} goes on${one.says ? `: ${one.says}` : ""}`,
+    h("button", { type: "button", class: "small", "aria-label": `Cancel ${one.title}`, onclick: () => one.stop.abort() }, "Cancel"))));
 }
 
 // The edits kept for this model have changed: show them. `show` is an id to look under from now on.
@@ -44,7 +74,8 @@ async function keptChanged(show = "") {
   await showKept();
 }
 
-const tools = { state, set, work, ui, api, model, keptChanged };
+// What a part is given. One that was left changes the address no more.
+const tools = (root) => ({ state, set: (changes) => root.isConnected && set(changes), work, ui, api, model, keptChanged, page });
 
 async function start() {
   const main = document.querySelector("main");
@@ -79,8 +110,6 @@ function tabs(parts) {
 }
 
 function show(part, parts) {
-  left.abort();
-  left = new AbortController();
   shown = () => show(part, parts);
   set({ part: part.name });
   document.title = `${part.title} · engram`;
@@ -95,7 +124,11 @@ function show(part, parts) {
   }
   const root = h("div", { class: `part ${part.name}` }, h("h1", {}, part.title));
   document.querySelector("main").replaceChildren(root);
-  part.render(root, tools);
+  inSight = { root, title: part.title };
+  showRunning();
+  const kept = document.querySelector("#kept");
+  kept.hidden = kept.childElementCount < 2 || part.name === "runs";
+  part.render(root, tools(root));
 }
 
 function modelForm(models) {
@@ -119,11 +152,12 @@ function modelForm(models) {
 // The edits of this model that this server knows, each to be looked under or not.
 async function showKept() {
   const place = document.querySelector("#kept");
-  const { edits } = await api.get(`/api/edits?model=${encodeURIComponent(model())}`);
+  const { edits, saved } = await api.get(`/api/edits?model=${encodeURIComponent(model())}`);
+  page.saved = saved;
   const known = edits.map((edit) => edit.id);
   const chosen = (state.under || "").split(",").filter((id) => known.includes(id));
   set({ under: chosen.join(",") });
-  place.hidden = edits.length === 0;
+  place.hidden = edits.length === 0 || state.part === "runs"; // a run is what it is
   place.replaceChildren(h("legend", {}, "Look under"), ...edits.map((edit) => keptEdit(edit, chosen)));
 }
 
@@ -133,14 +167,19 @@ function keptEdit(edit, chosen) {
     set({ under: [...now, ...(event.target.checked ? [edit.id] : [])].join(",") });
     shown();
   };
+  const said = h("span", { role: "status", class: "no" });
   const forget = async () => {
-    await api.request(`/api/edits/${encodeURIComponent(edit.id)}`, { method: "DELETE" });
-    await showKept();
-    shown();
+    try {
+      await api.request(`/api/edits/${encodeURIComponent(edit.id)}`, { method: "DELETE" });
+      await showKept();
+      shown();
+    } catch (error) {
+      said.textContent = error.message;
+    }
   };
   const box = h("input", { type: "checkbox", checked: chosen.includes(edit.id), onchange: toggle });
   return h("span", { class: "kept" }, h("label", {}, box, ` ${edit.says} (${edit.id})`),
-    h("button", { type: "button", class: "small", "aria-label": `Forget ${edit.id}`, onclick: forget }, "Forget"));
+    h("button", { type: "button", class: "small", "aria-label": `Forget ${edit.id}`, onclick: forget }, "Forget"), said);
 }
 
 start();

@@ -3,15 +3,16 @@
 import { bar, chart, colours, copyPython, h, number, results, table } from "./ui.js";
 
 // Shows it in `place`; asks twice, one after the other.
-export async function oneNeuron(place, name, work, signal) {
+export async function oneNeuron(place, name, { work, asked, told }) {
+  const given = { neuron: name, under: asked.under };
   const live = results();
   place.replaceChildren(h("h2", { tabindex: "-1" }, `Neuron ${name}`), live.root);
   live.busy(`Reading ${name} …`);
   try {
-    const slot = await work("slot", { neuron: name }, () => {}, signal).catch((error) => ({ error }));
-    const active = await work("activating", { neuron: name }, (p) => live.progress(p), signal);
+    const slot = await work("slot", given).catch((error) => ({ error }));
+    const active = await work("activating", given, (p) => live.progress(p));
     const drawing = h("div", { style: { minHeight: "0" }, role: "img", "aria-label": `Mean activation of ${name} in each relation` });
-    live.show(says(slot), h("h3", {}, "Where it is active"), ...where(active),
+    live.show(says(slot), h("h3", {}, "Where it is active"), ...where(active, told.facts),
       h("h3", {}, "Its mean in each relation"), h("p", { class: "soft" }, `${active.relations[0].n} facts of each, with 95 % intervals over facts.`), drawing, copyPython(active.python));
     await relations(drawing, active);
   } catch (error) {
@@ -37,18 +38,18 @@ export function filled(text, answer) {
   return h("span", {}, before, h("b", {}, answer), after);
 }
 
-function where(active) {
+function where(active, facts) {
   const { quantiles, n } = active;
   const rows = active.prompts.map((p) => [number(p.value), filled(p.text, p.answer), p.relation.replaceAll("_", " ")]);
   return [
-    h("p", { class: "soft" }, `Its activation at the blank of ${n} prompts shipped with engram, one for each fact: half of them below ${number(quantiles["0.5"])}, one in twenty above ${number(quantiles["0.95"])}.`),
+    h("p", { class: "soft" }, `Its activation at the blank in ${n} prompts of ${facts}, one for each fact: half of them below ${number(quantiles["0.5"])}, one in twenty above ${number(quantiles["0.95"])}.`),
     table([{ title: "activation", number: true }, "prompt (the model does not see the answer)", "relation"], rows, `The ${rows.length} prompts of the largest activation`),
   ];
 }
 
 function relations(drawing, active) {
   const rows = [...active.relations].reverse();
-  const reach = (end) => rows.map((r) => (r.interval ? Math.abs(r.interval[end] - r.mean) : null));
+  const reach = (end) => rows.map((r) => (r.interval ? Math.abs(r.interval[end] - r.mean) : NaN));
   const bars = {
     type: "bar", orientation: "h", x: rows.map((r) => r.mean), y: rows.map((r) => r.relation.replaceAll("_", " ")), marker: { color: "#2f7fd1" },
     error_x: { type: "data", symmetric: false, array: reach(1), arrayminus: reach(0), thickness: 1, width: 3, color: colours().ink },

@@ -1,9 +1,11 @@
 // The layer × neuron picture: pooled by the server, gone nearer to by a box, by a form, or by a layer's bar.
 
-import { chart, field, h, number } from "./ui.js";
+import { chart, field, h, number, table } from "./ui.js";
 import { place } from "./selecting.js";
 
 const HIGH = "#2f7fd1";
+const GREY = "#8b959f";
+const LISTED = 20; // cells of what is seen, as a table
 // Below 0 orange, above 0 blue; 0 lets the page through, be it light or dark.
 const SCALE = [[0, "rgb(217,102,31)"], [0.4999, "rgba(217,102,31,0)"], [0.5001, "rgba(47,127,209,0)"], [1, "rgb(47,127,209)"]];
 const MARK = "#d6336c";
@@ -15,8 +17,12 @@ export function overview(found, state, set, { load, toggle }) {
   const whole = found.overview;
   const here = { part: whole, marked: [], listening: false };
 
+  const listed = h("div", {});
+  const fold = h("details", {}, h("summary", {}, "The strongest of what is seen, as a table"), listed);
+
   async function draw() {
     says.textContent = words(here.part);
+    listed.replaceChildren(strongest(here.part, here.marked, found, toggle));
     await chart(drawing, figure(here.part, here.marked, found), "engram-neurons");
     if (!here.listening) {
       here.listening = true;
@@ -49,7 +55,7 @@ export function overview(found, state, set, { load, toggle }) {
     here.marked = names;
     return draw();
   };
-  return { root: h("div", {}, drawing, says, form.root), mark, go };
+  return { root: h("div", {}, drawing, says, form.root, fold), mark, go };
 }
 
 // The part of the picture that the address names.
@@ -148,6 +154,15 @@ function figure(part, marked, found) {
   return { data: [heat, marks], layout };
 }
 
+// The cells of largest absolute value: what the picture shows, for those who do not point.
+function strongest(part, marked, found, toggle) {
+  const cells = part.values.flatMap((row, i) => row.map((value, j) => ({ value, name: `L${part.layers[0] + i}.${part.strongest[i][j]}` })));
+  const best = cells.filter(({ value }) => value !== null).sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, LISTED);
+  const box = (name) => h("input", { type: "checkbox", "aria-label": `Select ${name}`, "data-seen": name, checked: marked.includes(name), onchange: () => toggle(name) });
+  return table(["selected", "neuron", { title: `score (${found.unit})`, number: true }], best.map(({ value, name }) => [box(name), name, number(value)]),
+    `The ${best.length} strongest of layers ${part.layers[0]} to ${part.layers[1] - 1}, neurons ${part.neurons[0]} to ${part.neurons[1] - 1}`);
+}
+
 // The largest absolute value; each part of the picture has colours of its own, or nothing would be seen near by.
 const largest = (values) => values.reduce((most, row) => row.reduce((best, x) => Math.max(best, Math.abs(x || 0)), most), 1e-12);
 
@@ -158,13 +173,18 @@ export function layers(found, go) {
   const missed = (row) => (row.gap === null ? "" : `<br>sum ${number(row.sum)}, silence costs ${number(row.change)}, gap ${number(row.gap)}`);
   const bars = {
     type: "bar", x: rows.map((row) => row.layer), y: rows.map((row) => row.absolute), marker: { color: HIGH },
-    customdata: rows.map(missed), hovertemplate: `layer %{x}: %{y:.3g} ${found.unit}%{customdata}<extra></extra>`,
+    customdata: rows.map(missed), hovertemplate: `layer %{x}: %{y:.3g} ${found.unit}%{customdata}<extra></extra>`, name: "under the edits",
   };
+  const bare = {
+    type: "bar", x: bars.x, y: rows.map((row) => row.before), marker: { color: GREY }, name: "without the edits",
+    hovertemplate: `layer %{x}, without the edits: %{y:.3g} ${found.unit}<extra></extra>`,
+  };
+  const both = rows.some((row) => row.before !== null);
   const layout = {
-    height: 230, margin: { l: 56, r: 8, t: 32, b: 44 },
+    height: both ? 270 : 230, showlegend: both, barmode: "group", legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" }, margin: { l: 56, r: 8, t: 32, b: 44 },
     xaxis: { title: { text: "layer" }, ...(rows.length <= 24 ? { dtick: 1 } : {}) }, yaxis: { title: { text: "sum of |score|" } },
   };
-  chart(drawing, { data: [bars], layout }, "engram-layers").then(() => {
+  chart(drawing, { data: both ? [bare, bars] : [bars], layout }, "engram-layers").then(() => {
     drawing.on("plotly_click", (event) => go({ layers: [event.points[0].x, event.points[0].x + 1], neurons: found.overview.neurons }));
   });
   return drawing;

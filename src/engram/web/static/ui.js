@@ -130,12 +130,15 @@ export function copyPython(text) {
   return h("div", { class: "python" }, button, " ", said, fold);
 }
 
-// 0.1234 → "12.3 %"; null → "-".
-export const percent = (part) => (part === null || part === undefined ? "-" : `${part < 0.001 && part > 0 ? (100 * part).toPrecision(2) : (100 * part).toFixed(1)} %`);
+// A number's hyphens as the minus signs that they mean.
+export const minus = (text) => text.replaceAll("-", "−");
 
-// A number in so many significant digits; null → "-".
+// 0.1234 → "12.3 %"; null → "–".
+export const percent = (part) => (part === null || part === undefined ? "–" : `${part < 0.001 && part > 0 ? (100 * part).toPrecision(2) : (100 * part).toFixed(1)} %`);
+
+// A number in so many significant digits; null → "–".
 export const number = (value, digits = 3) =>
-  value === null || value === undefined ? "-" : Number(value).toPrecision(digits).replace(/^(-?\d+\.\d*?)0+$/, "$1").replace(/\.$/, "");
+  value === null || value === undefined ? "–" : minus(Number(value).toPrecision(digits).replace(/^(-?\d+\.\d*?)0+$/, "$1").replace(/\.$/, ""));
 
 // A bar of this part of the whole (0 … 1), with its words beside it.
 export function bar(part, words, kind = "") {
@@ -159,13 +162,11 @@ export function results() {
       root.setAttribute("aria-busy", "true");
     },
     progress({ done, total, says }) {
-      if (says) {
-        status.textContent = says;
-      } else if (total) {
-        status.textContent = `${done.toLocaleString("en")} of ${total.toLocaleString("en")}`;
+      status.textContent = says || (total ? `${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : "Working …");
+      if (total) {
         meter.value = done / total;
       } else {
-        status.textContent = "Working …";
+        meter.removeAttribute("value");
       }
     },
     fail(error) {

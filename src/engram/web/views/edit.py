@@ -73,7 +73,8 @@ class PlanEdit(View):
         lines = plan.python(layer, token, kept.held(self.under, model.name))
         name = kept.keep(model.name, edit, says, lines, on)
         return {
-            "id": name, "says": says, "planned": str(edit), "where": _where(edit, at), "on": on, "units": "probability",
+            "id": name, "says": says, "planned": str(edit), "where": _where(edit, at), "on": on,
+            "moments": self._moments(plan), "units": "probability",
             **found, "kept": kept.listed(model.name),
         }  # fmt: skip
 
@@ -113,6 +114,13 @@ class PlanEdit(View):
             return None
         layers = None if self.layer is None else [self.layer]
         return pointed(model, plan.prompt, self.subject, layers=layers, token=self.token, progress=progress)
+
+    def _moments(self, plan: Plan) -> str | None:
+        """Of what its second moments are, in words; None for an editor without them."""
+        if not {"covariance", "covariances"} & plan.takes:
+            return None
+        said = {"none": "none, the identity", "asked": f"of the keys where other facts of {serving.data} are asked"}
+        return said.get(self.covariance, f"of {self.tokens:,} tokens of ordinary text")
 
     def _notes(self, edit: Edit, told: Sequence[Told]) -> Iterator[str]:
         if known(serving.facts(), self._plan().fact) is None:

@@ -75,10 +75,8 @@ class Asked(Question):
 
     def scored(self, model: str) -> str:
         """Python that leaves the attributions in `scores`."""
-        lines = facts.python(model, self.asked(), self.fact())
-        under = ""
-        if self.under:
-            lines, under = lines + kept.python(self.under, model), ", under=under"
+        held, under = (kept.python(self.under, model), ", under=under") if self.under else ("", "")
+        lines = facts.python(model, self.asked(), self.fact(), held)
         steps = "" if self._steps() is None else f", steps={self._steps()}"
         by = f"eg.IntegratedGradients(rule={self.rule!r}, target={self.target!r}{steps})"
         return f"{lines}scores = eg.locate(model, prompts, by={by}{under})\n"

@@ -75,10 +75,8 @@ class Turn(Question):
 
     def python(self, model: str) -> str:
         fact = facts.fact_of(self.asked(), self.subject) if self.others else None
-        lines = [facts.python(model, self.asked(), fact).rstrip("\n")]
-        under = "turned"
-        if self.under:
-            lines, under = [*lines, kept.python(self.under, model).rstrip("\n")], "[*under, turned]"
+        held, under = (kept.python(self.under, model), "[*under, turned]") if self.under else ("", "turned")
+        lines = [facts.python(model, self.asked(), fact, held).rstrip("\n")]
         lines.append(f"turned = eg.Scaled(eg.NeuronSet.parse({self.neurons!r}), by={self.by!r})")
         given = ", under=under" if self.under else ""
         said, left = (_PYTHON_ALONE, "rows") if fact is None else (_PYTHON_GROUPS, "reports")

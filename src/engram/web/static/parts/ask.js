@@ -9,7 +9,11 @@ function render(root, tools) {
   const count = h("input", {
     type: "number", min: 1, max: 50, required: true, value: tools.state.top || 10, oninput: (event) => tools.set({ top: event.target.value }),
   });
-  const extra = [tools.ui.field("Answers shown", count)];
+  const other = h("input", {
+    name: "beside", list: "models", maxlength: 300, value: tools.state.beside || "", autocomplete: "off", spellcheck: "false", placeholder: "none",
+    oninput: (event) => tools.set({ beside: event.target.value.trim() }),
+  });
+  const extra = [tools.ui.field("Answers shown", count), tools.ui.field("Beside another model", other)];
   root.append(question(tools, action, { extra }), live.root);
   if (tools.state.prompt && tools.state.answer) {
     action.run();
@@ -19,9 +23,19 @@ function render(root, tools) {
 async function ask(tools, live, signal) {
   const asked = { ...given(tools.state), top: Number(tools.state.top || 10) };
   const found = await tools.work("ask", asked, (now) => live.progress(now), signal);
-  live.show(...shown(asked, found));
-  live.say(verdict(asked, found));
-  await layers(live.root.querySelector(".layers"), found);
+  const beside = tools.state.beside ? await other(tools, live, asked, signal) : null;
+  const both = [[asked, found], ...(beside ? [beside] : [])];
+  live.show(h("div", { class: beside ? "beside" : null }, both.map(([one, said]) => h("div", {}, beside ? h("h2", {}, said.model) : null, shown(one, said)))));
+  live.say(both.map(([one, said]) => verdict(one, said)).join("; "));
+  const places = [...live.root.querySelectorAll(".layers")];
+  const worst = Math.max(...both.map(([, said]) => ranks(said)[0]));
+  await Promise.all(places.map((place, i) => layers(place, both[i][1], worst)));
+}
+
+// The same asked of another model; edits are of one model alone.
+async function other(tools, live, asked, signal) {
+  const given = { ...asked, under: [] };
+  return [given, await tools.work("ask", given, (now) => live.progress(now), signal, { of: tools.state.beside })];
 }
 
 function shown(asked, found) {
@@ -64,7 +78,7 @@ function layerTable({ layers, base_layers }) {
   return h("details", {}, h("summary", {}, "As a table"), table(columns, rows, "The answer by layer"));
 }
 
-async function layers(place, found) {
+async function layers(place, found, worst) {
   const { mark, yes } = colours();
   const lines = (of, dash) => [line(of, "rank", mark, "y", dash), line(of, "probability", yes, "y2", dash)];
   const base = found.base_layers ? lines(found.base_layers, "dot") : [];
@@ -74,7 +88,7 @@ async function layers(place, found) {
       height: 420,
       showlegend: false,
       xaxis: { title: { text: "layer" }, tickmode: found.layers.length > 24 ? "auto" : "linear", dtick: 1, anchor: "y2" },
-      yaxis: { title: { text: "rank (1 is first)" }, type: "log", range: ranks(found), dtick: 1, domain: [0.56, 1] },
+      yaxis: { title: { text: "rank (1 is first)" }, type: "log", range: [worst, ranks(found)[1]], dtick: 1, domain: [0.56, 1] },
       yaxis2: { title: { text: "probability" }, range: [-0.02, 1.02], domain: [0, 0.44] },
     },
   }, "answer by layer");

@@ -1,24 +1,13 @@
-// What would a fact say with another answer? State: to, editor, written
-// (the layer), lookup (the token; `token` is the secret of the address), balance. A plan is kept by the server, by id.
+// What would a fact say with another answer? State: to, editor, written (the layer), lookup (the token; `token` is the
+// secret of the address), balance, moments, tokens, and planning: the job, so that a page that was closed finds it.
 
-import { question } from "../question.js";
-import { bar, chart, copyPython, field, h, number, percent, results, runner, table } from "../ui.js";
+import { actions, readSaved } from "../keeping.js";
+import { question, under } from "../question.js";
+import { bar, chart, copyPython, field, h, minus, number, percent, results, runner, table } from "../ui.js";
 
-const EDITORS = {
-  "r-rome": "R-ROME (Gupta et al. 2024)",
-  rome: "ROME as published (Meng et al. 2022)",
-  "p-rome": "p-ROME, the sentence alone",
-  memit: "MEMIT (Meng et al. 2023)",
-  alphaedit: "AlphaEdit (Fang et al. 2025)",
-  surgery: "knowledge surgery (Dai et al. 2022)",
-  "causal-neuron": "causal neurons, found by tracing",
-  "ft-m": "fine-tuning (FT-M)",
-  ft: "fine-tuning (FT)",
-  "ft-l": "fine-tuning, bounded (FT-L)",
-};
 const TOKENS = { "": "where a trace points", subject: "last of the subject", subject_first: "first of the subject", asked: "where the answer is told" };
-const PLACED = (by) => !["surgery", "causal-neuron"].includes(by);
-const LOOKS_UP = (by) => PLACED(by) && !by.startsWith("ft");
+const MOMENTS = { "": "none (the identity)", shipped: "of ordinary text", asked: "of other facts, where they are asked" };
+const FIRST = "r-rome";
 let last = null; // the plan that was shown: ticking an edit above draws the part anew
 
 export default { name: "edit", title: "Edit", render };
@@ -26,39 +15,57 @@ export default { name: "edit", title: "Edit", render };
 function render(root, tools) {
   const live = results();
   const start = async (signal) => {
-    const found = await tools.work("plan_edit", asked(tools.state), (done) => live.progress(done), signal);
-    last = { model: tools.model(), found };
-    await shown(live, found, tools);
-    await tools.keptChanged();
+    const job = tools.state.planning || "";
+    const progress = (now) => live.progress(now);
+    const onJob = (id) => tools.set({ planning: id });
+    try {
+      const found = await tools.work("plan_edit", job ? {} : asked(tools), progress, signal, { job, onJob });
+      last = { model: tools.model(), found };
+      await shown(live, found, tools);
+    } finally {
+      tools.set({ planning: "" });
+      await tools.keptChanged();
+    }
   };
   const action = runner("Plan the edit", start, live);
   root.append(
-    h("p", {}, "Give a fact another answer. The edit is planned on the model as it is, tried, and kept here by an id; ",
-      "ticked above, it holds in every part of this page. The model's own files stay as they are."),
+    h("p", {}, "Give a fact another answer. The edit is planned, tried, and kept here by an id; ticked above, it holds in ",
+      "every part of this page. The model's own files stay as they are."),
     question(tools, action, { subject: true, extra: settings(tools) }),
+    under(tools.state).length ? h("p", { class: "soft" }, "Planned under what is ticked above, and held after it.") : "",
+    readSaved(tools),
     live.root,
   );
-  if (last && last.model === tools.model()) {
+  if (tools.state.planning) {
+    action.run();
+  } else if (last && last.model === tools.model()) {
     shown(live, last.found, tools);
   }
 }
 
-function asked(state) {
-  const by = state.editor || "r-rome";
+const editor = ({ state, page }) => page.editors.find((one) => one.name === (state.editor || FIRST)) || page.editors[0];
+const takes = (tools, ...names) => names.some((name) => editor(tools).takes.includes(name));
+
+function asked(tools) {
+  const { state } = tools;
+  const moments = takes(tools, "covariance", "covariances") && state.moments in MOMENTS ? state.moments : "";
   return {
     prompt: state.prompt || "",
     answer: state.answer || "",
     subject: state.subject || "",
     to: state.to || "",
-    by,
-    ...(PLACED(by) && state.written ? { layer: Number(state.written) } : {}),
-    ...(LOOKS_UP(by) && state.lookup ? { token: state.lookup } : {}),
-    ...(by === "memit" && state.balance ? { balance: Number(state.balance) } : {}),
+    by: editor(tools).name,
+    under: under(state),
+    ...(takes(tools, "layer", "layers") && state.written ? { layer: Number(state.written) } : {}),
+    ...(takes(tools, "token") && state.lookup ? { token: state.lookup } : {}),
+    ...(takes(tools, "balance") && state.balance ? { balance: Number(state.balance) } : {}),
+    ...(moments ? { covariance: moments } : {}),
+    ...(moments === "shipped" && state.tokens ? { tokens: Number(state.tokens) } : {}),
   };
 }
 
 function settings(tools) {
-  const { state, set } = tools;
+  const { state, set, page } = tools;
   const input = (name, attrs) =>
     h("input", { name, value: state[name] || "", autocomplete: "off", oninput: (e) => set({ [name]: e.target.value }), ...attrs });
   const select = (name, choices, now, changed) =>
@@ -66,17 +73,25 @@ function settings(tools) {
   const layer = field("Layer", input("written", { type: "number", min: 0, max: 999, placeholder: "where a trace points" }));
   const token = field("Token looked up", select("lookup", TOKENS, state.lookup || "", (value) => set({ lookup: value })));
   const balance = field("Balance", input("balance", { type: "number", min: 0, step: "any", placeholder: "20000" }), "the larger, the less is written and disturbed");
-  const fit = (by) => {
-    layer.hidden = !PLACED(by);
-    token.hidden = !LOOKS_UP(by);
-    balance.hidden = by !== "memit";
+  const moments = field("Second moments of keys", select("moments", MOMENTS, state.moments || "", (value) => {
+    set({ moments: value });
+    fit();
+  }), "what the edit is to leave as it is");
+  const tokens = field("Tokens read", input("tokens", { type: "number", min: 100, max: 10000000, placeholder: "20000" }), "the more, the longer it takes");
+  const fit = () => {
+    layer.hidden = !takes(tools, "layer", "layers");
+    token.hidden = !takes(tools, "token");
+    balance.hidden = !takes(tools, "balance");
+    moments.hidden = !takes(tools, "covariance", "covariances");
+    tokens.hidden = moments.hidden || state.moments !== "shipped";
   };
-  const by = select("editor", EDITORS, state.editor || "r-rome", (value) => {
-    set({ editor: value === "r-rome" ? "" : value });
-    fit(value);
+  const names = Object.fromEntries(page.editors.map(({ name, says }) => [name, says]));
+  const by = select("editor", names, editor(tools).name, (value) => {
+    set({ editor: value === FIRST ? "" : value });
+    fit();
   });
-  fit(state.editor || "r-rome");
-  return [field("New answer", input("to", { required: true, maxlength: 200, placeholder: "Paris", spellcheck: "false" })), field("Editor", by), layer, token, balance];
+  fit();
+  return [field("New answer", input("to", { required: true, maxlength: 200, placeholder: "Paris", spellcheck: "false" })), field("Editor", by), layer, token, balance, moments, tokens];
 }
 
 async function shown(live, found, tools) {
@@ -84,9 +99,12 @@ async function shown(live, found, tools) {
   live.show(
     h("h2", {}, `${found.says}, kept as ${found.id}`),
     h("p", {}, found.planned),
-    where(found.where),
+    where(found.where, found.on, found.moments),
     ...found.notes.map((note) => h("p", { class: "note" }, note)),
-    actions(found, live, tools),
+    actions(found, tools, () => {
+      last = null;
+      live.show(h("p", {}, `${found.id} is forgotten; the model is what it was.`));
+    }),
     h("h2", {}, "What is said at the blank"),
     h("div", { style: beside() }, words("Before", found.first.before), words("After", found.first.after)),
     h("h2", {}, "What else changed"),
@@ -94,7 +112,7 @@ async function shown(live, found, tools) {
     picture,
     ...found.groups.map((group) => sentences(group, found.rows.filter((row) => row.group === group.group))),
     h("h2", {}, "What the edit says of itself"),
-    table(["", { title: "value", number: true }, "unit"], found.audit.map((own) => [own.name, value(own.value), own.unit]), "Audit"),
+    table(["what", { title: "value", number: true }, "unit"], found.audit.map((own) => [own.name, value(own.value), own.unit]), "Audit"),
     copyPython(found.python),
   );
   await chart(picture, found.figure, `edit-${found.id}`);
@@ -103,9 +121,10 @@ async function shown(live, found, tools) {
 const beside = () => ({ display: "grid", gap: "0 2rem", gridTemplateColumns: "repeat(auto-fit, minmax(min(100%, 20rem), 1fr))" });
 const value = (x) => (typeof x === "number" ? number(x) : x === true ? "yes" : x === false ? "no" : String(x));
 
-function where({ layers, token, neurons, why }) {
+function where({ layers, token, neurons, why }, on, moments) {
   const place = `${layers.length > 1 ? "layers" : "layer"} ${layers.join(", ")}`;
-  const more = [token === null ? "" : `token: ${TOKENS[token] || token}`, neurons ? `${neurons} value slots` : "", why || ""];
+  const more = [token === null ? "" : `token: ${TOKENS[token] || token}`, neurons ? `${neurons} value slots` : "", why || "", moments ? `second moments of keys: ${moments}` : "",
+    on.length ? `planned under ${on.join(" and ")}, which “before” is under too` : ""];
   return h("p", { class: "soft" }, [`It writes in ${place}`, ...more].filter(Boolean).join("; "), ".");
 }
 
@@ -118,7 +137,7 @@ const arrow = ([before, after], write) => `${write(before)} → ${write(after)}`
 function together(groups) {
   const columns = ["sentences", { title: "n", number: true }, { title: "right answer said first", number: true },
     { title: "its mean probability", number: true }, { title: "95 % of the change", number: true }];
-  const signed = (x) => `${x < 0 ? "−" : "+"}${number(Math.abs(x), 2)}`;
+  const signed = (x) => `${x < 0 ? "" : "+"}${minus(number(x, 2))}`;
   const rows = groups.map((group) => [
     group.meant, group.n, arrow(group.right, (x) => `${x}`), arrow(group.p, (x) => number(x)),
     group.interval ? group.interval.map(signed).join(" to ") : "one sentence",
@@ -131,44 +150,8 @@ function sentences(group, rows) {
     { title: "P(new answer)", number: true }, { title: "P(old or true answer)", number: true }];
   const cells = (row) => [
     row.sentence, row.wanted, arrow(row.first, (x) => x), arrow(row.rank, (x) => `${x}`),
-    `${arrow(row.p_new, (x) => number(x))} (${row.new})`, row.p_old ? `${arrow(row.p_old, (x) => number(x))} (${row.old})` : "-",
+    `${arrow(row.p_new, (x) => number(x))} (${row.new})`, row.p_old ? `${arrow(row.p_old, (x) => number(x))} (${row.old})` : "–",
   ];
   const [before, after] = group.right;
   return h("details", {}, h("summary", {}, `${group.meant}: right ${before} → ${after} of ${group.n}`), table(columns, rows.map(cells), group.meant));
-}
-
-// Keep it: hold it in the other parts, save it as an adapter, or undo it.
-function actions(found, live, tools) {
-  const said = h("span", { role: "status" });
-  const telling = (work) => async (event) => {
-    event.preventDefault();
-    try {
-      said.className = "";
-      said.textContent = await work();
-    } catch (error) {
-      said.className = "no";
-      said.textContent = error.message;
-    }
-  };
-  const name = h("input", { name: "save-as", required: true, maxlength: 60, pattern: "[A-Za-z0-9_\\-]+", title: "letters, digits, - and _", autocomplete: "off", spellcheck: "false", placeholder: "ireland-paris" });
-  const look = telling(async () => {
-    await tools.keptChanged(found.id);
-    return "It holds in every part of this page until it is unticked above.";
-  });
-  const save = telling(async () => {
-    const { folder } = await tools.work("save_edit", { id: found.id, name: name.value });
-    return `Saved in ${folder}, a PEFT adapter.`;
-  });
-  const undo = telling(async () => {
-    await tools.work("forget_edit", { id: found.id });
-    last = null;
-    await tools.keptChanged();
-    live.show(h("p", {}, `${found.id} is forgotten; the model is what it was.`));
-    return "";
-  });
-  return h("div", { class: "actions" },
-    h("div", { class: "run" }, h("button", { type: "button", onclick: look }, "Look under it"), h("button", { type: "button", onclick: undo }, "Undo")),
-    h("form", { class: "run", style: { alignItems: "end", margin: ".6rem 0", flexWrap: "wrap" }, onsubmit: save }, field("Save as", name), h("button", { type: "submit" }, "Save as an adapter")),
-    said,
-  );
 }

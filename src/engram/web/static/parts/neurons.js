@@ -39,16 +39,16 @@ function choice({ state, set }, label, name, options) {
   return field(label, input);
 }
 
-function everyTemplate({ state, set }) {
+function everyTemplate({ state, set, page }) {
   const box = h("input", { type: "checkbox", name: "every", checked: state.every === "1", onchange: (e) => set({ every: e.target.checked ? "1" : "" }) });
-  return h("label", {}, box, " Also in the other templates of its fact, where it is one shipped with engram");
+  return h("label", {}, box, ` Also in the other templates of its fact, where it is one of ${page.facts}`);
 }
 
 async function locate(tools, live, signal) {
   const { state, work } = tools;
   const asked = { ...given(state), every: state.every === "1", rule: RULES[state.rule] ? state.rule : "gauss", target: TARGETS[state.target] ? state.target : "probability" };
   const found = await work("locate", asked, (p) => live.progress(p), signal);
-  const page = { ...tools, found, asked, chosen: new Set(), listeners: [] };
+  const page = { ...tools, told: tools.page, found, asked, chosen: new Set(), listeners: [] };
   const kept = parsed(state.neurons).filter((name) => place(name)[1] < found.widths[place(name)[0]]);
   page.chosen = new Set(kept.length ? kept : byRule(page));
   const nodes = parts(page);
@@ -81,7 +81,7 @@ function parts(page) {
   const picture = overview(found, page.state, page.set, { load: (part) => nearer(page, part), toggle: (name) => toggle(page, name) });
   page.listeners.push(() => picture.mark(ordered(page.chosen)));
   if (page.state.look) {
-    oneNeuron(one, page.state.look, page.work);
+    oneNeuron(one, page.state.look, page);
   }
   return [
     h("h2", {}, "Select"), ...sliders(page), selection(page),
@@ -171,7 +171,8 @@ function best(page) {
   });
   const count = (title) => ({ title, number: true });
   const spread = several(page) ? [count("smallest to largest"), count(`prompts above the threshold, of ${found.prompts.length}`)] : [];
-  const columns = ["", "neuron", count(several(page) ? `mean score (${found.unit})` : `score (${found.unit})`), ...spread, count("part of its layer")];
+  const bare = page.asked.under.length ? [count("without the edits")] : [];
+  const columns = ["selected", "neuron", count(several(page) ? `mean score (${found.unit})` : `score (${found.unit})`), ...bare, ...spread, count("part of its layer")];
   const listed = (part, caption) => table(columns, part.map((row) => row.cells), caption);
   const more = rows.length > SHOWN ? h("details", {}, h("summary", {}, `The next ${rows.length - SHOWN}`), listed(rows.slice(SHOWN), "The next")) : null;
   return h("div", {}, listed(rows.slice(0, SHOWN), "Part of its layer: |score| of the sum of |score|"), more);
@@ -183,12 +184,12 @@ function bestRow(page, row) {
   const said = h("span", {});
   const button = h("button", { type: "button", class: "small", "aria-label": `Look at ${name}`, onclick: () => page.look(name) }, name);
   const spread = several(page) ? [`${number(row.low)} to ${number(row.high)}`, said] : [];
-  return { name, box, said, cells: [box, button, number(row.score), ...spread, percent(row.share)] };
+  return { name, box, said, cells: [box, button, number(row.score), ...(row.before === null ? [] : [number(row.before)]), ...spread, percent(row.share)] };
 }
 
 async function look(page, one, name) {
   page.set({ look: name });
-  const shown = oneNeuron(one, name, page.work);
+  const shown = oneNeuron(one, name, page);
   one.scrollIntoView({ block: "start" });
   one.querySelector("h2").focus({ preventScroll: true });
   await shown;

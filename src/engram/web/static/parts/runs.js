@@ -2,7 +2,7 @@
 
 import { get, request } from "../api.js";
 import { chapter } from "../chapter.js";
-import { copyPython, field, h, results, table } from "../ui.js";
+import { copyPython, field, h, minus, results, table } from "../ui.js";
 
 const AGAIN = 2000; // milliseconds between two looks at a run that is not done
 const FEW = 12; // scores that are seen at once; more stand behind a fold
@@ -128,6 +128,7 @@ async function one(page, name) {
     run.complete ? compared(page, run, others.runs) : null,
     ...summary(page, run),
     found,
+    h("h2", {}, "This run in Python"),
     copyPython(run.python),
   );
   if (run.complete) {
@@ -275,7 +276,6 @@ async function download(path, name) {
 }
 
 const whole = (n) => Number(n).toLocaleString("en");
-const minus = (text) => text.replace("-", "−");
 const ago = (seconds) => (seconds < 7200 ? `${Math.round(seconds / 60)} min` : seconds < 172800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} days`);
 const shown = (x) => (x === null ? "–" : Number.isInteger(x) ? minus(whole(x)) : minus(Math.abs(x) >= 1000 ? x.toFixed(1) : String(Number(x.toPrecision(4)))));
 const value = (s) => shown(s.value);

@@ -11,8 +11,8 @@ function render(root, tools) {
   const { state } = tools;
   const live = results();
   const start = async (signal) => {
+    tools.set({ traced: 1 }); // now, so that a page that is closed meanwhile finds it again
     const found = await tools.work("trace", asked(state), (done) => live.progress(done), signal);
-    tools.set({ traced: 1 });
     live.show(...pictures(found));
     await drawn(live.root, found);
   };

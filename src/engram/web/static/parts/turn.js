@@ -3,7 +3,7 @@
 import { filled } from "../one_neuron.js";
 import { given, question } from "../question.js";
 import { parsed } from "../selecting.js";
-import { chart, colours, copyPython, field, h, number, percent, results, runner, table } from "../ui.js";
+import { chart, colours, copyPython, field, h, minus, number, percent, results, runner, table } from "../ui.js";
 
 const BEFORE = "#8b959f";
 const AFTER = "#2f7fd1";
@@ -128,12 +128,12 @@ function frame({ live }) {
   return shown;
 }
 
-async function draw({ shown }, found) {
+async function draw({ shown, page: told }, found) {
   const { before, after } = found;
   const count = found.neurons.length === 1 ? "1 neuron" : `${found.neurons.length} neurons`;
   shown.headline.replaceChildren(
     `${count} ${called(found.by)}: P(answer) ${percent(before.probability)} → `, h("b", {}, percent(after.probability)),
-    `, rank ${before.rank} → ${after.rank}.`);
+    `, rank ${before.rank} → ${after.rank}.`, found.bare ? ` Without the edits: ${percent(found.bare.probability)}, rank ${found.bare.rank}.` : "");
   shown.list.replaceChildren(h("details", {}, h("summary", {}, "The same as a table"), words(found)));
   shown.python.replaceChildren(copyPython(found.python));
   await chart(shown.words, wordsFigure(found), "engram-words");
@@ -143,7 +143,7 @@ async function draw({ shown }, found) {
   }
   shown.title.hidden = shown.groups.hidden = found.fact === null;
   if (found.fact === null) {
-    shown.others.replaceChildren(h("p", { class: "soft" }, "This sentence asks for none of the facts shipped with engram, so it is asked alone. Give its answer as it stands there, and its subject in the prompt, to see what else changes."));
+    shown.others.replaceChildren(h("p", { class: "soft" }, `This sentence asks for none of ${told.facts}, so it is asked alone. Give its answer as it stands there, and its subject in the prompt, to see what else changes.`));
   }
 }
 
@@ -174,7 +174,7 @@ function groupsFigure(found) {
   const rows = [...found.groups].reverse();
   const side = (when) => {
     const scores = rows.map((group) => score(group, `p ${when}`));
-    const reach = (end) => scores.map((s) => (s.interval ? Math.abs(s.interval[end] - s.value) : null));
+    const reach = (end) => scores.map((s) => (s.interval ? Math.abs(s.interval[end] - s.value) : NaN)); // not null: that is drawn as a line of no length
     return {
       orientation: "h", y: rows.map((group) => `${group.name} (${group.rows.length})`), x: scores.map((s) => s.value),
       error_x: { type: "data", symmetric: false, array: reach(1), arrayminus: reach(0), thickness: 1, width: 3, color: colours().ink },
@@ -201,7 +201,11 @@ function elsewhere(found) {
   ];
 }
 
-const points = (x) => `${x > 0 ? "+" : ""}${(100 * x).toFixed(1)}`.replace("-", "−");
+// 0.0123 → "+1.2"; what rounds to nothing has no sign.
+function points(x) {
+  const text = (100 * x).toFixed(1);
+  return Number(text) === 0 ? "0.0" : minus(`${x > 0 ? "+" : ""}${text}`);
+}
 
 function prompts(group) {
   const rows = group.rows.map((r) => [filled(r.text, r.answer), `${percent(r.before)} → ${percent(r.after)}`, `${r.rank_before} → ${r.rank_after}`]);
