@@ -113,3 +113,4 @@ def undone(model: Model, edit: Edit) -> bool:
 
 
 editors: Registry[Any] = Registry("editor", "engram.editors", Editor)
+"""The editors by name; a plug-in registers its own with `@editors("name")`."""
