@@ -21,6 +21,10 @@ class DataSet(ABC):
     """A data set in the files of its authors. Subclasses add settings as fields with defaults, and register.
 
     `path` is the folder of the files (the clone of their repository will do); None means that engram sees to it.
+
+    >>> shipped = data_sets["shipped"]()
+    >>> shipped.needs_path, len(shipped.read().relations)
+    (False, 29)
     """
 
     origin: ClassVar[str]  # where the files come from
@@ -56,11 +60,16 @@ class DataSet(ABC):
 
 
 data_sets: Registry[DataSet] = Registry("data set", "engram.data.sets")
+"""The data sets by name; a plug-in registers its own with `@data_sets("name")`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the list of data sets."""
+    """One line of the list of data sets: what is it, whose is it, and does it need a path? See `catalogue`.
+
+    >>> {entry.name: entry.licence for entry in catalogue()}["shipped"]
+    'MIT; the facts are common knowledge'
+    """
 
     name: str
     description: str
@@ -102,7 +111,7 @@ def data_set(
     Where several layouts fit, a data set of which `first` is true goes before others.
     """
     name = str(name_or_path)
-    if name in data_sets.names():
+    if name in data_sets:
         return _with(data_sets[name], settings)
     path = Path(name).expanduser()
     if not path.exists():

@@ -24,6 +24,28 @@ class Experiment(ABC):
     """Subclasses are frozen dataclasses: their fields are the settings, the data come with each call.
 
     `columns` are those of the `rows` of a result, by name and kind: text, whole, real, flag, texts, wholes or reals.
+
+    >>> from dataclasses import dataclass
+    >>> import engram as eg
+    >>> @dataclass(frozen=True)
+    ... class Known(Experiment):
+    ...     name = "known"
+    ...     columns = {"subject": "text", "rank": "whole"}
+    ...     def cases(self, facts):
+    ...         return [{"number": i} for i in range(len(facts))]
+    ...     def run(self, model, facts, case, *, progress=None):
+    ...         fact = list(facts)[case["number"]]
+    ...         answer, = eg.ask(model, facts.prompts(fact, blank_last=model.blank_last, limit=1))
+    ...         return {"rows": [{"subject": fact.subject, "rank": answer.rank}], "skipped": []}
+    ...     def settings(self):
+    ...         return {}
+    ...     def summary(self, results):
+    ...         ranks = [row["rank"] for result in results for row in result["rows"]]
+    ...         return eg.Report("known", (eg.Score("accuracy", ranks.count(1) / len(ranks), len(ranks), "fraction"),))
+    >>> model, facts, experiment = eg.load(), eg.data.read("shipped").only(["continent"]), Known()
+    >>> report = experiment.summary(experiment.run(model, facts, case) for case in experiment.cases(facts)[:2])
+    >>> report["accuracy"].n
+    2
     """
 
     name: ClassVar[str]
@@ -87,3 +109,4 @@ def reason(fact: Fact, error: EngramError) -> dict[str, str]:
 
 
 experiments: Registry[Any] = Registry("experiment", "engram.experiments")
+"""The experiments by name; a plug-in registers its own with `@experiments("name")`."""

@@ -24,6 +24,9 @@ class Scores:
     """Of some rows: `neurons` one tensor [row, neuron] per layer; `change`, `gap`, `error` and `points` [row, layer].
 
     See `Attribution` for what they mean. None where a method has none.
+
+    >>> Scores((torch.zeros(2, 256), torch.zeros(2, 256))).gap is None  # two rows, two layers
+    True
     """
 
     neurons: tuple[Tensor, ...]
@@ -34,7 +37,20 @@ class Scores:
 
 
 class Locator(ABC):
-    """Scores every neuron for rows of one shape. Subclasses are frozen dataclasses: their fields are their settings."""
+    """Scores every neuron for rows of one shape. Subclasses are frozen dataclasses: their fields are their settings.
+
+    >>> from dataclasses import dataclass
+    >>> import engram as eg
+    >>> from engram.models.replay import record
+    >>> @dataclass(frozen=True)
+    ... class Size(Locator):
+    ...     name = "size"
+    ...     def score(self, model, batch):
+    ...         return Scores(tuple(w.abs() for w in record(model, batch).neurons))
+    >>> found, = eg.locate(eg.load(), eg.Prompt("The author of Hamlet is [Y].", "Shakespeare"), by=Size())
+    >>> found.method, found.scores.shape, bool(found.scores.min() >= 0)
+    ('size', (4, 256), True)
+    """
 
     name: ClassVar[str]
 
@@ -138,3 +154,4 @@ def pairs(rows: int, each: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 locators: Registry[Any] = Registry("locator", "engram.locators")
+"""The locators by name; a plug-in registers its own with `@locators("name")`."""

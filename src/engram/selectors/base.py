@@ -15,11 +15,34 @@ from ..results import Attribution
 
 
 class DegenerateScores(UserWarning):
-    """Some prompts have no score above 0, or one that is not finite: they name no neuron."""
+    """Some prompts have no score above 0, or one that is not finite: they name no neuron.
+
+    >>> import numpy as np
+    >>> from engram.selectors import Top
+    >>> zero = np.zeros(1)
+    >>> a = Attribution(Prompt("It is [Y].", "so"), "toy", np.zeros((1, 2)), gap=zero, change=zero, widths=(2,))
+    >>> with warnings.catch_warnings(record=True) as told:
+    ...     warnings.simplefilter("always")
+    ...     len(select([a], by=Top(1))), told[0].category.__name__
+    (0, 'DegenerateScores')
+    """
 
 
 class Selector(ABC):
-    """A rule from scores to neurons: its settings are its fields, the scores are the method's argument."""
+    """A rule from scores to neurons: its settings are its fields, the scores are the method's argument.
+
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> @dataclass(frozen=True)
+    ... class Best(Selector):
+    ...     def select(self, scores):
+    ...         same_widths(scores)
+    ...         return NeuronSet.of(a.best(1)[0][0] for a in scores)
+    >>> a = Attribution(Prompt("It is [Y].", "so"), "toy", np.array([[0.1, 0.9], [0.5, 0.0]]),
+    ...                 gap=np.zeros(2), change=np.zeros(2), widths=(2, 2))
+    >>> print(select([a], by=Best()))
+    {L0.1}
+    """
 
     __slots__ = ()
 
@@ -32,6 +55,7 @@ class Selector(ABC):
 
 
 selectors: Registry[Selector] = Registry("selector", "engram.selectors")
+"""The selectors by name; a plug-in registers its own with `@selectors("name")`."""
 
 
 def select(scores: Sequence[Attribution], *, by: Selector) -> NeuronSet:
@@ -74,6 +98,12 @@ def degenerate(scores: Sequence[Attribution]) -> list[Prompt]:
 
     A share of such a peak would let every zero score pass (the published code then keeps all 36,864 neurons of
     BERT-base). Here these prompts name no neuron, and still count among the prompts.
+
+    >>> import numpy as np
+    >>> zero = np.zeros(1)
+    >>> a = Attribution(Prompt("It is [Y].", "so"), "toy", np.zeros((1, 2)), gap=zero, change=zero, widths=(2,))
+    >>> [prompt.text for prompt in degenerate([a])]
+    ['It is [Y].']
     """
     return [a.prompt for a in scores if not usable(a)]
 
