@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from engram.data import data_sets
 from engram.data.sets.shipped import HERE
 from engram.errors import BadData, UnknownName
 
-HOW_TO = Path(__file__).resolve().parent.parent / "docs" / "how-to"
+ROOT = Path(__file__).resolve().parent.parent
+HOW_TO, EXAMPLE = ROOT / "docs" / "how-to", ROOT / "examples" / "engram_example"
 
 
 def test_a_registered_name_reads_as_the_function_of_that_name_does() -> None:
@@ -71,29 +73,29 @@ def test_reading_facts_needs_neither_torch_nor_the_network() -> None:
 
 
 @pytest.fixture
-def plugged(monkeypatch: pytest.MonkeyPatch) -> str:
+def plugged(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The how-to's file, installed as a plug-in for the length of a test."""
     data_sets.names()  # those of engram itself are registered once and for all
-    entry = EntryPoint("my_data_set", "my_data_set", data_sets.package)
-    monkeypatch.syspath_prepend(HOW_TO / "examples")
+    entry = EntryPoint("moons", "engram_example.moons", data_sets.package)
+    monkeypatch.syspath_prepend(EXAMPLE / "src")
     monkeypatch.setattr("engram.registry.entry_points", lambda group: [entry] if group == entry.group else [])
     monkeypatch.setattr(data_sets, "_classes", dict(data_sets._classes))
     monkeypatch.setattr(data_sets, "_read", False)
-    monkeypatch.setitem(sys.modules, "my_data_set", None)  # so that it is forgotten afterwards
-    del sys.modules["my_data_set"]
-    return entry.name
+    yield entry.name
+    for module in [name for name in sys.modules if name.partition(".")[0] == "engram_example"]:
+        del sys.modules[module]
 
 
 def test_the_how_tos_data_set_is_read_by_its_name_its_function_and_its_layout(plugged: str, tmp_path: Path) -> None:
     (tmp_path / "moons.tsv").write_text("Io\tJupiter\nTitan\tSaturn\n", encoding="utf-8")
-    facts = data.my_data_set(tmp_path)
+    facts = data.moons(tmp_path)
     assert [str(f) for f in facts] == ["⟨Io, moon, Jupiter⟩", "⟨Titan, moon, Saturn⟩"]
     assert facts.prompts(facts.fact("Io", "moon of"))[0].text == "Io is a moon of [Y]."
     assert data.read(plugged, path=tmp_path) == data.read(tmp_path) == facts
     assert plugged in [e.name for e in data.catalogue()]
     (tmp_path / "moons.tsv").write_text("Io\tJupiter\nTitan\n", encoding="utf-8")
     with pytest.raises(BadData, match=r"moons\.tsv, line 2"):
-        data.my_data_set(tmp_path)
+        data.moons(tmp_path)
 
 
 def test_the_how_tos_folder_of_ones_own_facts_is_read_as_it_says(tmp_path: Path) -> None:
@@ -108,7 +110,7 @@ def test_the_how_tos_folder_of_ones_own_facts_is_read_as_it_says(tmp_path: Path)
 
 def test_the_how_to_shows_the_example_as_it_is() -> None:
     (shown,) = re.findall(r"```python\n(.*?)```", (HOW_TO / "add-a-data-set.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert shown == (HOW_TO / "examples" / "my_data_set.py").read_text(encoding="utf-8")
+    assert shown == (EXAMPLE / "src" / "engram_example" / "moons.py").read_text(encoding="utf-8")
 
 
 def test_the_how_tos_entry_point_is_in_the_group_that_is_read() -> None:

@@ -7,9 +7,10 @@ import doctest
 import io
 import re
 import sys
+import tomllib
 import warnings
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,25 @@ import torch
 
 import engram as eg
 from engram import errors, registry
+from engram.data import data_sets
+from engram.editors import editors
 from engram.errors import EngramError
+from engram.experiments import experiments
 from engram.locators import locators
+from engram.metrics import metrics
 from engram.models import family, value_slots
-from engram.selectors import DegenerateScores
+from engram.selectors import DegenerateScores, selectors
 from engram.testing import tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+EXAMPLE = ROOT / "examples" / "engram_example"
+CODE = EXAMPLE / "src" / "engram_example"
+REGISTRIES = (locators, selectors, editors, metrics, data_sets, experiments)
+SHOWN = {  # on a how-to, the whole of a file of the example
+    "add-a-locator": "locator", "add-a-selector": "selector", "add-an-editor": "editor", "add-a-metric": "metric",
+    "add-a-data-set": "moons", "add-an-experiment": "experiment", "add-a-family": "starcoder2",
+}  # fmt: skip
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 ERROR_PAGES = sorted(p for p in (DOCS / "errors").glob("*.md") if p.stem != "index")
 DUBLIN = eg.Prompt("The capital of Ireland is [Y].", "Dublin")
@@ -160,33 +172,28 @@ def test_the_index_of_errors_is_the_tree_of_the_docstring():
 @pytest.fixture
 def plugged(monkeypatch):
     """The examples of the how-to's, as installed packages would bring them, for the length of a test."""
-    from engram.data import data_sets
-    from engram.selectors import selectors
-
-    ours = {"my_locator": locators, "my_selector": selectors, "my_data_set": data_sets}
-    entries = [EntryPoint(module, module, kinds.package) for module, kinds in ours.items()]
-    entries.append(EntryPoint("my_family", "my_family", "engram.models.families"))
-    for kinds in ours.values():
+    named = tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+    entries = [EntryPoint(name, module, group) for group, own in named.items() for name, module in own.items()]
+    for kinds in REGISTRIES:
         kinds.names()  # those of engram itself are registered once and for all
-    for home in (registry, family):
-        monkeypatch.setattr(home, "entry_points", lambda group: [e for e in entries if e.group == group])
-    monkeypatch.syspath_prepend(DOCS / "how-to" / "examples")
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # into the documentation
-    for module, kinds in ours.items():
+    monkeypatch.setattr(registry, "entry_points", lambda **asked: EntryPoints(entries).select(**asked))
+    monkeypatch.syspath_prepend(EXAMPLE / "src")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for kinds in REGISTRIES:
         monkeypatch.setattr(kinds, "_classes", dict(kinds._classes))
         monkeypatch.setattr(kinds, "_read", False)
-        monkeypatch.setitem(sys.modules, module, None)  # so that it is forgotten afterwards
-        del sys.modules[module]
-    family.families.cache_clear()
+    family.read.cache_clear()
     yield
-    family.families.cache_clear()
+    family.read.cache_clear()
+    for module in [name for name in sys.modules if name.partition(".")[0] == "engram_example"]:
+        del sys.modules[module]
 
 
 def test_every_how_to_shows_the_whole_of_its_example():
-    examples = {p.name: p.read_text(encoding="utf-8") for p in (DOCS / "how-to" / "examples").glob("*.py")}
-    pages = {f"my_{p.stem[6:].replace('-', '_')}.py": p.read_text(encoding="utf-8") for p in DOCS.rglob("add-a-*.md")}
-    assert set(examples) == set(pages)
-    assert [name for name, whole in examples.items() if f"```python\n{whole}```" not in pages[name]] == []
+    pages = {p.stem: p.read_text(encoding="utf-8") for p in (DOCS / "how-to").glob("add-*.md")}
+    assert set(pages) == set(SHOWN)
+    whole = {page: (CODE / f"{module}.py").read_text(encoding="utf-8") for page, module in SHOWN.items()}
+    assert [page for page, text in pages.items() if f"```python\n{whole[page]}```" not in text] == []
 
 
 def with_python() -> list[Path]:
@@ -198,12 +205,12 @@ def test_the_blocks_of_a_page_run_in_order_and_print_what_stands_below_them(page
     """A block that is the whole of an example is imported, for it is installed as a plug-in."""
     names = given()
     blocks = fences(page)
-    examples = {p.read_text(encoding="utf-8").rstrip("\n"): p.stem for p in (DOCS / "how-to" / "examples").glob("*.py")}
+    examples = {p.read_text(encoding="utf-8").rstrip("\n"): p.stem for p in CODE.glob("*.py")}
     for block, below in zip(blocks, [*blocks[1:], None], strict=True):
         if block.language != "python":
             continue
         if (example := examples.get(block.text)) is not None:
-            exec(f"from {example} import *", names)
+            exec(f"from engram_example.{example} import *", names)
             continue
         printed = block.run(names)
         if below is not None and below.language == "text" and below.heading == block.heading:

@@ -20,7 +20,7 @@ from engram.results import Attribution
 from engram.selectors import Chance, DegenerateScores, Exclusive, Shared, Top, degenerate, select, selectors
 
 ROOT = Path(__file__).resolve().parent.parent
-EXAMPLE = ROOT / "docs/how-to/examples/my_selector.py"
+EXAMPLE = ROOT / "examples/engram_example/src/engram_example/selector.py"
 
 
 def scored(*layers, text="It is [Y].", widths=None, dtype=float):
@@ -286,7 +286,7 @@ def test_a_plug_in_with_an_entry_point_is_found_by_name_without_torch(tmp_path):
     (info / "entry_points.txt").write_text("[engram.selectors]\nmass = my_selector\n", encoding="utf-8")
     ask = "import sys; from engram.selectors import selectors; print(selectors['mass'](0.3), 'torch' in sys.modules)"
     done = _python("-c", ask, path=tmp_path)
-    assert done.stdout == "Mass(part=0.3) False\n", done.stderr
+    assert done.stdout == "Mass(part=0.3, least=0.2) False\n", done.stderr
 
 
 def _python(*arguments, path=""):

@@ -2,6 +2,7 @@
 
 * EngramError
   x UnknownName            (a model, family, relation, locator, preset … of that name does not exist)
+  x BrokenPlugin           (a plug-in that does not load, or does not bring what it says)
   x BadSetting             (a setting outside what its method is defined for)
   x BadData                (a data file that cannot be read: names the file and the line)
   x BadTemplate            (a template without exactly one [X] and one [Y])
@@ -69,6 +70,10 @@ class UnknownName(EngramError, LookupError):
 
     def __reduce__(self) -> tuple[object, ...]:  # a copy is made from what was given, not from the message
         return type(self), (self.kind, self.name, self.known, self.hint)
+
+
+class BrokenPlugin(EngramError, ImportError):
+    """A plug-in that does not load, or does not bring what it says; names its package and its entry point."""
 
 
 class BadSetting(EngramError, ValueError):

@@ -15,6 +15,7 @@ from typer import Option
 
 from ..errors import BadData, BadSetting, UnknownName
 from ..neurons import NeuronSet
+from ..registry import told
 from ._show import number
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ class How:
         known = sorted({*BY, *editors.names()} - {"erasure"})
         if name == "erasure":
             raise BadSetting("to erase is another command: engram erase")
-        if name not in editors.names():
-            raise UnknownName("editor", self.by, known)
+        if name not in editors:
+            raise UnknownName("editor", self.by, known, told(editors.broken()))
         return name, editors[name]
 
     def settings(self) -> dict[str, Any]:
@@ -149,6 +150,11 @@ class How:
     def placed(self) -> bool:
         """Does it write in layers that are named? Raises UnknownName, BadSetting."""
         return bool({"layer", "layers"} & self._fields())
+
+    @property
+    def of_neurons(self) -> bool:
+        """Does it change neurons that are named, or found first? Raises UnknownName, BadSetting."""
+        return "neurons" in self._fields()
 
     def at(self, model: Model, layers: Sequence[int], token: str | int | None, among: Among | None = None) -> Editor:
         """The editor with all its settings, in these layers (the last, if it takes one) and at this token.

@@ -15,6 +15,7 @@ from typer import Option
 from ..errors import BadSetting
 from ..neurons import NeuronSet
 from . import _show
+from ._measured import Measuring
 from ._options import Json, ModelOptions, spread
 from ._question import Question
 from ._show import NUMBER, TEXT, WORD, number
@@ -72,6 +73,7 @@ def ask(
     under: Annotated[
         list[Path] | None, Option(help="A saved edit that is held; several in their order. [model: the edit's own]")
     ] = None,
+    measuring: Measuring,
     top: Annotated[int, Option(min=1, help="How many of the model's own words are shown.")] = 5,
     as_json: Json = False,
     options: ModelOptions,
@@ -88,6 +90,7 @@ def ask(
     engram ask "The capital of Ireland is [Y]." --under edits/cork
     """
     name, _ = question.named(), change.neurons
+    measuring.check(changed=bool(under or any(change.neurons)))
     edits = _edits(under or [])
     model = options.load(name or (own_model(edits[0]) if edits and options.model is None else None))
     from .. import models
@@ -105,9 +108,11 @@ def ask(
             intervention=change.plain() if len(held) > len(edits) else None,
             under=[{"folder": str(f), "edit": str(e)} for f, e in zip(under or [], edits, strict=True)],
             answers=[_plain(p) for p in pairs],
+            metrics=measuring.plain(pairs[: len(asked)]),
         )  # fmt: skip
         return
     sentence(pairs, model.name) if question.data is None else in_templates(pairs, len(asked), model.name)
+    measuring.lines(pairs[: len(asked)])
     if edits:
         _show.line()
         _show.entries((f"under {folder}", str(e)) for folder, e in zip(under or [], edits, strict=True))

@@ -117,7 +117,7 @@ def _planned(
     first = prompts[0]
     fact = first.fact or _edited.about(first, question.subject, first.answer)
     found = None
-    if how.kind()[0] == "knowledge_surgery":
+    if how.of_neurons:
         named = how.neurons is not None
         found = NeuronSet.parse(str(how.neurons)) if named else sharing.neurons(model, prompts, method)
     editor, at = how.editor(model, first, fact.subject, found)

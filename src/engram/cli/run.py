@@ -11,6 +11,7 @@ from . import _run_context, _run_criteria, _run_editing, _run_numbers, _run_punc
 from ._drawn import Drawing, Source
 from ._finding import Finding
 from ._options import Json, ModelOptions, spread
+from ._run_plugin import Experiments
 from ._running import Places
 from .locate import Method
 
@@ -21,6 +22,7 @@ Told = Annotated[str, Option("--texts", help="Texts about the facts: shipped, or
 def register(app: typer.Typer) -> None:
     """Add the command."""
     experiments = typer.Typer(
+        cls=Experiments,
         help="Run a whole experiment. With --out, stop it or kill it, and run it again: it goes on where it was. Run "
         "it several times at once, on machines that share the disk: they share the work.",
         no_args_is_help=True,

@@ -59,7 +59,7 @@ class DataSet(ABC):
         return folder
 
 
-data_sets: Registry[DataSet] = Registry("data set", "engram.data.sets")
+data_sets: Registry[DataSet] = Registry("data set", "engram.data.sets", DataSet)
 """The data sets by name; a plug-in registers its own with `@data_sets("name")`."""
 
 

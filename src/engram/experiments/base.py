@@ -108,5 +108,5 @@ def reason(fact: Fact, error: EngramError) -> dict[str, str]:
     return {"fact": str(fact), "reason": f"{type(error).__name__}: {error}"}
 
 
-experiments: Registry[Any] = Registry("experiment", "engram.experiments")
+experiments: Registry[Any] = Registry("experiment", "engram.experiments", Experiment)
 """The experiments by name; a plug-in registers its own with `@experiments("name")`."""

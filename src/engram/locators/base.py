@@ -153,5 +153,5 @@ def pairs(rows: int, each: int, device: torch.device) -> tuple[Tensor, Tensor]:
     return row, torch.arange(each, device=device).repeat(rows)
 
 
-locators: Registry[Any] = Registry("locator", "engram.locators")
+locators: Registry[Any] = Registry("locator", "engram.locators", Locator)
 """The locators by name; a plug-in registers its own with `@locators("name")`."""

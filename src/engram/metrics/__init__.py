@@ -1,6 +1,7 @@
 """Numbers from answers. No model, no torch: what was asked once can be judged again."""
 
 from .agreement import Agreement, agreement
+from .base import Metric, metrics
 from .changes import (
     CHANGES,
     Change,
@@ -15,6 +16,7 @@ from .changes import (
     without_ratio,
 )
 from .compare import compare
+from .flips import Flips
 from .intervals import Resampling, bootstrap, percentile
 from .pairs import Pairs
 from .relations import RelationChange, RelationChanges, by_relation
@@ -24,6 +26,8 @@ __all__ = [
     "CHANGES",
     "Agreement",
     "Change",
+    "Flips",
+    "Metric",
     "Pairs",
     "RelationChange",
     "RelationChanges",
@@ -40,6 +44,7 @@ __all__ = [
     "log_change",
     "mean_of_ratios",
     "mean_reciprocal_rank",
+    "metrics",
     "paired_test",
     "percentile",
     "ratio_of_means",

@@ -27,6 +27,17 @@ def average(values: ArrayLike, mean: Mean = np.mean) -> Floats:
     return mean(np.asarray(values, float))
 
 
+def average_of_known(values: ArrayLike, mean: Mean = np.mean) -> Floats:
+    """The mean over those prompts that have a finite value; NaN where none has.
+
+    >>> float(average_of_known([0.5, float("nan"), 0.25])), float(average_of_known([float("nan")]))
+    (0.375, nan)
+    """
+    x = np.asarray(values, float)
+    usable = np.isfinite(x)
+    return _over(mean(np.where(usable, x, 0)), mean(usable.astype(float)))
+
+
 def ratio_of_means(before: ArrayLike, after: ArrayLike, mean: Mean = np.mean) -> Floats:
     """(mean after − mean before) / mean before: Dai et al. (2022), figures 4 and 5. NaN where mean before is 0.
 
@@ -121,6 +132,7 @@ CHANGES = (
     Change("absolute", "probability", absolute),
     Change("symmetric fold", "symmetric fold change", symmetric_fold),
 )
+"""The ways to say how probabilities changed, each with its unit: one `Change` for each of the functions here."""
 
 
 def named(name: str) -> Change:

@@ -5,12 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ..errors import BadSetting
 from ..results import Answer, Better, Floats, Report, Score
-from .changes import CHANGES, Change, accuracy, average, log_change, mean_reciprocal_rank, named, without_ratio
+from .base import Metric, chosen, settings_of
+from .changes import (
+    CHANGES,
+    Change,
+    accuracy,
+    average,
+    average_of_known,
+    log_change,
+    mean_reciprocal_rank,
+    named,
+    without_ratio,
+)
 from .intervals import Resampling, percentile
 from .pairs import Pairs
 from .significance import paired_test
@@ -28,6 +40,7 @@ def compare(
     title: str = "change",
     change: str = "ratio of means",
     controls: Mapping[str, tuple[Answers, Answers]] | None = None,
+    metrics: Sequence[Metric | str] = (),
     seed: int = 0,
 ) -> Report:
     """How did the answers to the same prompts change, and how much of it do the controls explain?
@@ -36,12 +49,12 @@ def compare(
     "symmetric fold"), "log-probability", "accuracy" and "mean reciprocal rank" before and after, and the "p-value" of
     a paired test (sign flips, over facts). For every control, e.g. the same prompts under matched chance neurons, or
     other facts under the same neurons: its own `change`, as "<control>: ratio of means", and the target's minus the
-    control's, as "minus <control>: ratio of means".
+    control's, as "minus <control>: ratio of means". For every one of `metrics`, a name or a value: its mean.
 
     Intervals are 95 % bootstraps over facts (a prompt without a fact is a cluster of its own). A control that asks
     about the same facts is resampled together with the target, any other one independently. With one fact there is
     no interval, and a number that cannot be computed is left out; a note says so. Raises BadSetting where before and
-    after are not answers to the same prompts in the same order, or are none; UnknownName for the change.
+    after are not answers to the same prompts in the same order, or are none; UnknownName for a change or a metric.
 
     >>> from engram.facts import Prompt
     >>> prompts = [Prompt("The capital of Ireland is [Y].", "Dublin"), Prompt("The capital of Italy is [Y].", "Rome")]
@@ -50,15 +63,17 @@ def compare(
     >>> print(compare(before, after)["ratio of means"])
     ratio of means: -0.6321 [-0.6321, -0.6321] ratio of means (n=2)
     """
-    carried = named(change)
+    carried, own = named(change), chosen(metrics)
     target = _sample("the target", before, after, seed)
     test = paired_test(target.pairs.before, target.pairs.after, target.pairs.facts, seed=seed)
     rows = [*_probabilities(target), *_others(target, before, after)]
     rows.append(_Row("p-value", "p-value", test.n, test.p, draws=None))
+    rows += [_measured(metric, target, before, after) for metric in own]
     for i, (name, (b, a)) in enumerate((controls or {}).items()):
         rows += _against(carried, name, target, _sample(f"the control {name!r}", b, a, seed + 1 + i))
     scores = [row.score() for row in rows if math.isfinite(row.value)]
-    settings = {"change": change, "resamples": _RESAMPLES, "seed": seed, "facts": test.n, "test": test.method}
+    settings: dict[str, Any] = {"change": change, "resamples": _RESAMPLES, "seed": seed, "facts": test.n}
+    settings |= {"test": test.method} | ({"metrics": [settings_of(metric) for metric in own]} if own else {})
     return Report(title, tuple(scores), settings, tuple(_notes(target.pairs, rows, test.n)))
 
 
@@ -73,7 +88,7 @@ class _Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Row:
-    """A score and the values it takes in the resamples."""
+    """A score and the values it takes in the resamples; is it a metric's that was asked for?"""
 
     name: str
     unit: str
@@ -81,6 +96,7 @@ class _Row:
     value: float
     draws: Floats | None
     better: Better = "neither"
+    own: bool = False
 
     def score(self) -> Score:
         return Score(self.name, self.value, self.n, self.unit, self.better, percentile(self.draws))
@@ -115,6 +131,12 @@ def _others(target: _Sample, before: Answers, after: Answers) -> list[_Row]:
     ]
 
 
+def _measured(metric: Metric, target: _Sample, before: Answers, after: Answers) -> _Row:
+    values = np.array([metric.of(b, a) for b, a in zip(before, after, strict=True)], float)
+    row = target.row(metric.name, metric.unit, average_of_known, [values], metric.better)
+    return replace(row, n=int(np.isfinite(values).sum()), own=True)
+
+
 def _against(change: Change, name: str, target: _Sample, control: _Sample) -> list[_Row]:
     if control.pairs.facts == target.pairs.facts:
         control = replace(control, drawn=target.drawn)
@@ -127,7 +149,9 @@ def _against(change: Change, name: str, target: _Sample, control: _Sample) -> li
 
 
 def _notes(pairs: Pairs, rows: list[_Row], facts: int) -> list[str]:
-    notes = [f"{r.name}: left out, a probability of 0 stands in the way" for r in rows if not math.isfinite(r.value)]
+    out = [r for r in rows if not math.isfinite(r.value)]
+    why = {True: "no prompt has such a number", False: "a probability of 0 stands in the way"}
+    notes = [f"{r.name}: left out, {why[r.own]}" for r in out]
     if lost := without_ratio(pairs.before, pairs.after):
         notes.append(
             f"mean of ratios: {lost} of {len(pairs.facts)} prompts had probability 0 before, and are counted out"

@@ -5,11 +5,15 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+import warnings
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
-from ..errors import UnknownName, UnsupportedModel
+from .. import registry
+from ..errors import BrokenPlugin, UnknownName, UnsupportedModel
+
+GROUP = "engram.families"  # of plug-ins' entry points
 
 Asks = Literal["mask", "next", "sentinel", "infill"]
 Side = Literal["input", "output"]
@@ -71,7 +75,8 @@ class Family:
 def family_of(config: Any) -> Family:
     """The family that serves a configuration. Raises UnsupportedModel, with the reason where it is known."""
     kind = str(getattr(config, "model_type", "") or "")
-    if family := families().get(kind):
+    known, errors = read()
+    if family := known.get(kind):
         return family
     if experts := _experts(config):
         raise UnsupportedModel(
@@ -79,10 +84,8 @@ def family_of(config: Any) -> Family:
             "a few of them, so there is no second linear map per FFN whose inputs could be read or changed. "
             "Use a dense model."
         )
-    raise UnsupportedModel(
-        str(UnknownName("family for model_type", kind, families()))
-        + " A new family is one file: see docs/how-to/add-a-family.md."
-    )
+    hint = f"A new family is one file: see docs/how-to/add-a-family.md. {registry.told(errors)}"
+    raise UnsupportedModel(str(UnknownName("family for model_type", kind, known, hint.rstrip())))
 
 
 def _experts(config: Any) -> str:
@@ -95,24 +98,59 @@ def _experts(config: Any) -> str:
     return ""
 
 
-@functools.cache
 def families() -> dict[str, Family]:
     """Every family by each model_type that it serves: those in `engram/models/families`, and plug-ins'.
+
+    Warns of plug-ins that are broken.
 
     >>> families()["gpt2"].stacks[0].ffn_down
     'mlp.c_proj'
     """
+    found, errors = read()
+    for error in errors:
+        warnings.warn(str(error), stacklevel=2)
+    return found
+
+
+@functools.cache
+def read() -> tuple[dict[str, Family], tuple[BrokenPlugin, ...]]:
+    """Every family by each model_type that it serves, and why which plug-ins bring none. Done once.
+
+    >>> read()[1]
+    ()
+    """
     package = importlib.import_module(".families", __package__)
-    modules = [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
-    modules += [entry.load() for entry in entry_points(group="engram.models.families")]
-    table: dict[str, Family] = {}
-    for module in modules:
-        family = module.FAMILY
-        for kind in family.model_types:
-            if kind in table:
-                raise ValueError(f"{kind} is already served by the family {table[kind].name}")
-            table[kind] = family
-    return table
+    found: dict[str, Family] = {}
+    for file in pkgutil.iter_modules(package.__path__):
+        found |= _served(importlib.import_module(f"{package.__name__}.{file.name}").FAMILY, found)
+    errors: list[BrokenPlugin] = []
+    for entry in registry.entries(GROUP):
+        try:
+            found |= _brought(entry, found)
+        except BrokenPlugin as error:
+            errors.append(error)
+    return found, tuple(errors)
+
+
+def _brought(entry: EntryPoint, found: dict[str, Family]) -> dict[str, Family]:
+    """The family of a plug-in by each model_type that it serves. Raises BrokenPlugin."""
+    family = getattr(registry.load(entry), "FAMILY", None)
+    if not isinstance(family, Family):
+        raise registry.broken(entry, "its module has no table FAMILY, an engram.models.family.Family")
+    if family.name != entry.name:
+        raise registry.broken(entry, f"its table FAMILY is called {family.name!r}")
+    try:
+        return _served(family, found)
+    except ValueError as error:
+        raise registry.broken(entry, str(error)) from error
+
+
+def _served(family: Family, found: dict[str, Family]) -> dict[str, Family]:
+    """This family by each model_type that it serves. Raises ValueError where another one does."""
+    for kind in family.model_types:
+        if kind in found:
+            raise ValueError(f"{kind} is already served by the family {found[kind].name}")
+    return dict.fromkeys(family.model_types, family)
 
 
 def table() -> str:

@@ -17,6 +17,7 @@ from torch import nn
 
 from ..errors import BadSetting, BrokenCheckpoint, EngramError, OutOfMemory, UnknownName, UnsupportedModel
 from .family import Asks, Family, family_of
+from .family import read as read_families
 from .model import GIB, Model
 from .questions import Masks
 
@@ -89,6 +90,7 @@ def _fetch(
     """Configuration, tokenizer, weights: what is small comes first, and what is wrong with it is told first."""
     import transformers  # heavy: seconds
 
+    read_families()  # first, for a plug-in may bring an architecture that transformers does not know
     config = transformers.AutoConfig.from_pretrained(where, **common)
     family = family_of(config)
     words = transformers.AutoTokenizer.from_pretrained(where, **common) if tokenizer is None else tokenizer

@@ -54,7 +54,7 @@ class Selector(ABC):
         """
 
 
-selectors: Registry[Selector] = Registry("selector", "engram.selectors")
+selectors: Registry[Selector] = Registry("selector", "engram.selectors", Selector)
 """The selectors by name; a plug-in registers its own with `@selectors("name")`."""
 
 

@@ -11,22 +11,21 @@ from engram.facts import Fact, FactSet, Relation
 MOON = Relation("moon", "moon of", ("[X] is a moon of [Y].", "The planet that [X] circles is [Y]."), type="N-1")
 
 
-@data_sets("my_data_set")
+@data_sets("moons")
 @dataclass(frozen=True)
-class MyDataSet(DataSet):
-    """Moons and their planets."""
+class Moons(DataSet):
+    """Moons and their planets: 18 facts, or those of a file of one's own."""
 
     origin: ClassVar[str] = "https://example.org/moons"
     licence: ClassVar[str] = "CC0"
     layout: ClassVar[str] = "moons.tsv"
-    needs_path: ClassVar[bool] = True
 
     @classmethod
     def fits(cls, folder: Path) -> bool:
         return (folder / "moons.tsv").is_file()
 
     def read(self) -> FactSet:
-        file = self.folder / "moons.tsv"
+        file = (Path(__file__).parent if self.path is None else self.folder) / "moons.tsv"
         facts: list[Fact] = []
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
             moon, tab, planet = line.partition("\t")
