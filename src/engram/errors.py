@@ -73,7 +73,14 @@ class UnknownName(EngramError, LookupError):
 
 
 class BrokenPlugin(EngramError, ImportError):
-    """A plug-in that does not load, or does not bring what it says; names its package and its entry point."""
+    """A plug-in that does not load, or does not bring what it says; names its package and its entry point.
+
+    >>> from importlib.metadata import EntryPoint
+    >>> from engram.registry import load
+    >>> load(EntryPoint("mine", "no_such_module", "engram.locators"))
+    Traceback (most recent call last):
+    engram.errors.BrokenPlugin: The plug-in 'mine' (engram.locators: mine = no_such_module) cannot be used: ...
+    """
 
 
 class BadSetting(EngramError, ValueError):

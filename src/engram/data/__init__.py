@@ -2,6 +2,10 @@
 
 Every data set that is registered, a plug-in's too, can be read by a function of its name here. `data.texts` reads texts
 about the facts of one, `data.cases` what edits of them are judged by.
+
+>>> from engram import data
+>>> len(data.shipped()), data.read("shipped").relation("capital").type
+(4066, '1-1')
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Callable[..., FactSet]:
-    if name.startswith("_") or name not in data_sets.names():
+    if name.startswith("_") or name not in data_sets:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     return verb(name)
 

@@ -111,7 +111,7 @@ def data_set(
     Where several layouts fit, a data set of which `first` is true goes before others.
     """
     name = str(name_or_path)
-    if name in data_sets.names():
+    if name in data_sets:
         return _with(data_sets[name], settings)
     path = Path(name).expanduser()
     if not path.exists():

@@ -43,6 +43,7 @@ class Metric(ABC):
 
 
 metrics: Registry[Any] = Registry("metric", "engram.metrics", Metric)
+"""The metrics by name; a plug-in registers its own with `@metrics("name")`."""
 
 
 def chosen(wanted: Iterable[Metric | str]) -> tuple[Metric, ...]:
