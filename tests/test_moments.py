@@ -14,8 +14,8 @@ import torch
 import engram as eg
 from engram.errors import BadData, BadSetting, HookDidNotFire, NotFinite, UnsupportedModel
 from engram.models import keys
-from engram.models.keeping import moments_of
-from engram.models.moments import Moments, cost, second_moments
+from engram.models.keeping import second_moments
+from engram.models.moments import Moments, cost
 from engram.models.windows import windows
 from engram.testing import tiny
 from engram.testing.vocabularies import WORDS
@@ -270,16 +270,16 @@ def test_moments_are_values():
 
 def test_what_is_kept_is_the_same_bits_and_runs_no_network(tmp_path):
     model = eg.load(*tiny("gpt2"))
-    first = moments_of(model, texts(), [0, 1], name="forty", tokens=80, cache=tmp_path)
-    assert first == second_moments(model, texts(), [0, 1], tokens=80) == moments_of(model, texts(), [0, 1], tokens=80)
+    first = second_moments(model, texts(), [0, 1], name="forty", tokens=80, cache=tmp_path)
+    assert first == second_moments(model, texts(), [0, 1], tokens=80)
     assert len(list(tmp_path.iterdir())) == 2
     ran = []
     model.net.register_forward_pre_hook(lambda *_: ran.append(1))
-    again = moments_of(model, texts()[::-1], [1, 0], tokens=80, cache=tmp_path)
+    again = second_moments(model, texts()[::-1], [1, 0], tokens=80, cache=tmp_path)
     assert again == first
     assert not ran
     assert not again[0].matrix.flags.writeable
-    third = moments_of(model, texts(), tokens=80, cache=tmp_path)  # one more layer: that alone is computed
+    third = second_moments(model, texts(), tokens=80, cache=tmp_path)  # one more layer: that alone is computed
     assert ran
     assert sorted(third) == [0, 1, 2]
     assert third[0] == first[0]
@@ -288,7 +288,7 @@ def test_what_is_kept_is_the_same_bits_and_runs_no_network(tmp_path):
 
 def test_what_was_made_of_anything_else_is_not_used(tmp_path):
     model = eg.load(*tiny("gpt2"))
-    first = moments_of(model, texts(), [0], tokens=80, cache=tmp_path)
+    first = second_moments(model, texts(), [0], tokens=80, cache=tmp_path)
     other = eg.load(*tiny("gpt2"))
     with torch.no_grad():
         other.net.transformer.h[0].mlp.c_fc.weight[0, 0] += 1
@@ -297,7 +297,7 @@ def test_what_was_made_of_anything_else_is_not_used(tmp_path):
         (model, texts(), {"seed": 1}), (wide("gpt2"), texts(), {}),
     ]  # fmt: skip
     for number, (m, t, more) in enumerate(asked):
-        found = moments_of(m, t, [0], cache=tmp_path, **{"tokens": 80, **more})
+        found = second_moments(m, t, [0], cache=tmp_path, **{"tokens": 80, **more})
         assert found == second_moments(m, t, [0], **{"tokens": 80, **more})
         assert found != first
         assert len(list(tmp_path.iterdir())) == number + 2
@@ -307,7 +307,7 @@ def test_what_was_made_of_anything_else_is_not_used(tmp_path):
 def kept(tmp_path):
     """A model, a folder with the moments of its layer 0, the file and what it holds."""
     model = eg.load(*tiny("gpt2"))
-    found = moments_of(model, texts(), [0], tokens=80, cache=tmp_path)
+    found = second_moments(model, texts(), [0], tokens=80, cache=tmp_path)
     (path,) = tmp_path.iterdir()
     return model, tmp_path, path, found
 
@@ -318,7 +318,7 @@ def test_half_a_file_is_not_taken_for_a_whole(kept, share):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.warns(RuntimeWarning, match="damaged"):
-        assert moments_of(model, texts(), [0], tokens=80, cache=folder) == found
+        assert second_moments(model, texts(), [0], tokens=80, cache=folder) == found
     assert path.read_bytes() == whole
 
 
@@ -328,15 +328,15 @@ def test_a_changed_number_is_found(kept):
     whole[-100] ^= 1
     path.write_bytes(whole)
     with pytest.warns(RuntimeWarning, match="checksum"):
-        assert moments_of(model, texts(), [0], tokens=80, cache=folder) == found
+        assert second_moments(model, texts(), [0], tokens=80, cache=folder) == found
 
 
 def test_a_file_under_another_name_is_not_used(kept):
     model, folder, path, _found = kept
-    fresh = moments_of(model, texts(), [0], tokens=60, cache=folder)
+    fresh = second_moments(model, texts(), [0], tokens=60, cache=folder)
     (other,) = set(folder.iterdir()) - {path}
     other.write_bytes(path.read_bytes())
-    assert moments_of(model, texts(), [0], tokens=60, cache=folder) == fresh
+    assert second_moments(model, texts(), [0], tokens=60, cache=folder) == fresh
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -349,11 +349,11 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, killed)
             with pytest.raises(KeyboardInterrupt):
-                moments_of(model, texts(), [0], tokens=80, cache=tmp_path)
+                second_moments(model, texts(), [0], tokens=80, cache=tmp_path)
         assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("")
     with pytest.raises(BadData, match="cannot be made"):
-        moments_of(model, texts(), [0], tokens=80, cache=tmp_path / "file")
+        second_moments(model, texts(), [0], tokens=80, cache=tmp_path / "file")
 
 
 def test_the_cost_is_said_before():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .interventions import Fixed, Noised, Scaled, Steered, amplified, fixed, noised, suppressed
     from .locators import Ablation, Activation, GradientTimesActivation, IntegratedGradients, locate
     from .metrics import by_relation, compare
-    from .models import Model, Moments, apply, ask, holding, lens, load, second_moments, stacked
+    from .models import Model, Moments, apply, ask, asked_moments, holding, lens, load, second_moments, stacked
     from .neurons import Neuron, NeuronSet
     from .results import Answer, Attribution, Report, Score
     from .runs import run
@@ -47,7 +47,18 @@ _HOME = {
     "interventions": ("Fixed", "Noised", "Scaled", "Steered", "amplified", "fixed", "noised", "suppressed"),
     "locators": ("Ablation", "Activation", "GradientTimesActivation", "IntegratedGradients", "locate"),
     "metrics": ("by_relation", "compare"),
-    "models": ("Model", "Moments", "apply", "ask", "holding", "lens", "load", "second_moments", "stacked"),
+    "models": (
+        "Model",
+        "Moments",
+        "apply",
+        "ask",
+        "asked_moments",
+        "holding",
+        "lens",
+        "load",
+        "second_moments",
+        "stacked",
+    ),
     "neurons": ("Neuron", "NeuronSet"),
     "results": ("Answer", "Attribution", "Report", "Score"),
     "runs": ("run",),

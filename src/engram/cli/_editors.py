@@ -88,6 +88,9 @@ class How:
                     "facts, where they are asked). [none]"),
     ] = None  # fmt: skip
     tokens: Annotated[int, Option(min=1, help="Of that text, how many are read.")] = 20_000
+    cache: Annotated[
+        Path | None, Option(help="A folder that keeps what was read of ordinary text, for the next time. [none]")
+    ] = None
     neurons: Annotated[str | None, Option(help='With surgery: "L3.1, L4.5". [as `engram locate` finds them]')] = None
     set_: Annotated[
         list[str] | None, Option("--set", help="Another setting of the editor: add=4, search.steps=40 …")
@@ -187,8 +190,8 @@ class How:
     def _moments(self, model: Model, layers: Sequence[int], among: Among | None) -> Mapping[int, Any] | None:
         if self.covariance in (None, "none"):
             return None
-        from ..models import second_moments
-        from ..models.moments import asked_moments, cost
+        from ..models import asked_moments, second_moments
+        from ..models.moments import cost
         from ._show import progress
 
         if self.covariance == "asked":
@@ -200,7 +203,9 @@ class How:
         texts = _texts(str(self.covariance))
         typer.echo(f"second moments: {cost(model, self.tokens, layers)}", err=True)
         with progress("reading ordinary text") as bar:
-            return second_moments(model, texts, layers, tokens=self.tokens, progress=bar)
+            return second_moments(
+                model, texts, layers, tokens=self.tokens, cache=self.cache, name=str(self.covariance), progress=bar
+            )
 
 
 def spot(model: Model, prompt: Prompt, subject: str, layers: Sequence[int] | None, token: str | int | None) -> Spot:

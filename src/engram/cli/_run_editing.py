@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
@@ -65,6 +66,9 @@ class Editors:
                     "facts of the data that are not edited, where they are asked). [none]"),
     ] = None  # fmt: skip
     tokens: Annotated[int, Option(min=1, help="Of that text, how many are read.")] = 20_000
+    cache: Annotated[
+        Path | None, Option(help="A folder that keeps what was read of ordinary text, for the next time. [none]")
+    ] = None
     set_: Annotated[
         list[str] | None, Option("--set", help="Another setting, of the editors that have it: clamp=2, search.steps=40")
     ] = None
@@ -98,7 +102,7 @@ class Editors:
                 yield _through(name, own)
                 continue
             settings = [*self._settings(name), *own]
-            how = How(by=name, covariance=self._covariance(name), tokens=self.tokens, set_=settings)
+            how = How(by=name, covariance=self._covariance(name), tokens=self.tokens, cache=self.cache, set_=settings)
             loaded = loaded or model.load()
             given = how.settings()
             layers = given.get("layers") or ([given["layer"]] if "layer" in given else self.layer)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
-from .. import registry
 from ..errors import BrokenPlugin, UnknownName, UnsupportedModel
+from ..registry import broken, entries, told
+from ..registry import load as load_plugin
 
 GROUP = "engram.families"  # of plug-ins' entry points
 
@@ -84,7 +85,7 @@ def family_of(config: Any) -> Family:
             "a few of them, so there is no second linear map per FFN whose inputs could be read or changed. "
             "Use a dense model."
         )
-    hint = f"A new family is one file: see docs/how-to/add-a-family.md. {registry.told(errors)}"
+    hint = f"A new family is one file: see docs/how-to/add-a-family.md. {told(errors)}"
     raise UnsupportedModel(str(UnknownName("family for model_type", kind, known, hint.rstrip())))
 
 
@@ -124,7 +125,7 @@ def read() -> tuple[dict[str, Family], tuple[BrokenPlugin, ...]]:
     for file in pkgutil.iter_modules(package.__path__):
         found |= _served(importlib.import_module(f"{package.__name__}.{file.name}").FAMILY, found)
     errors: list[BrokenPlugin] = []
-    for entry in registry.entries(GROUP):
+    for entry in entries(GROUP):
         try:
             found |= _brought(entry, found)
         except BrokenPlugin as error:
@@ -134,15 +135,15 @@ def read() -> tuple[dict[str, Family], tuple[BrokenPlugin, ...]]:
 
 def _brought(entry: EntryPoint, found: dict[str, Family]) -> dict[str, Family]:
     """The family of a plug-in by each model_type that it serves. Raises BrokenPlugin."""
-    family = getattr(registry.load(entry), "FAMILY", None)
+    family = getattr(load_plugin(entry), "FAMILY", None)
     if not isinstance(family, Family):
-        raise registry.broken(entry, "its module has no table FAMILY, an engram.models.family.Family")
+        raise broken(entry, "its module has no table FAMILY, an engram.models.family.Family")
     if family.name != entry.name:
-        raise registry.broken(entry, f"its table FAMILY is called {family.name!r}")
+        raise broken(entry, f"its table FAMILY is called {family.name!r}")
     try:
         return _served(family, found)
     except ValueError as error:
-        raise registry.broken(entry, str(error)) from error
+        raise broken(entry, str(error)) from error
 
 
 def _served(family: Family, found: dict[str, Family]) -> dict[str, Family]:

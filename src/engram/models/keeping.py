@@ -13,8 +13,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
-from .. import files
 from ..errors import BadData
+from ..files import folder_at, write
 from ..results import Floats
 from .batching import Progress
 from .model import Model
@@ -22,28 +22,37 @@ from .moments import Moments, checked, drawn, source_of
 from .windows import corpus_of
 
 
-def moments_of(
-    model: Model, texts: Iterable[str], layers: Sequence[int] | None = None, *, name: str = "", tokens: int = 100_000,
-    seed: int = 0, cache: Path | None = None, progress: Progress | None = None,
+def second_moments(
+    model: Model, texts: Iterable[str], layers: Sequence[int] | None = None, *, tokens: int = 100_000, seed: int = 0,
+    cache: str | Path | None = None, name: str = "", progress: Progress | None = None,
 ) -> dict[int, Moments]:  # fmt: skip
-    """`second_moments`, read from the folder `cache` where it has them, and else computed and put there.
+    """The second moments of the keys at so many tokens of these texts, of each of these layers (None: of all).
 
-    A layer is a file. It is used where it was made of the same weights, tokenizer and texts (whatever the order),
-    tokens, seed and dtype, which checksums say; `name` is what the texts are called, for whoever looks. A file that is
-    damaged is computed anew, with a warning. Raises BadData where the folder cannot be written to, and as
-    `second_moments` does.
+    Which tokens, and what the network reads around them, says `windows`: special tokens have no key here. One pass
+    serves all layers and goes no further than the topmost. Products and sums are float64. Where the texts have fewer
+    tokens, `count` says how many there were. `progress` is told (keys read, keys in all). Leaves the model as it was.
+
+    With a folder as `cache` they are kept there, a file for each layer, and read the next time: where they were made of
+    the same weights, tokenizer and texts (whatever the order), tokens, seed and dtype, which checksums say. `name` is
+    what the texts are called there, for whoever looks. A file that is damaged is computed anew, with a warning.
+
+    Raises BadSetting, UnsupportedModel, NotFinite, HookDidNotFire, OutOfMemory; BadData where the folder cannot be
+    written to.
 
     >>> import tempfile
     >>> import engram as eg
-    >>> folder, texts = Path(tempfile.mkdtemp()), ["The old man is in the garden."]
-    >>> first = moments_of(eg.load("engram:causal"), texts, [0], cache=folder)
-    >>> first == moments_of(eg.load("engram:causal"), texts, [0], cache=folder)
+    >>> model, texts, folder = eg.load("engram:causal"), ["The old man is in the garden."], tempfile.mkdtemp()
+    >>> found = second_moments(model, texts, [1], tokens=4, cache=folder)
+    >>> found[1].matrix.shape, found[1].count
+    ((256, 256), 4)
+    >>> found == second_moments(model, texts, [1], tokens=4, cache=folder)  # nothing is run
     True
     """
     wanted, corpus = checked(model, layers), corpus_of(texts)
     source = source_of(model, corpus, tokens, seed)
     if cache is None:
         return drawn(model, corpus, wanted, source, progress)
+    cache = Path(cache)
     _folder(cache)  # before hours of work rather than after them
     places = {i: cache / f"moments-{_digest({**source, 'layer': i})[:16]}-L{i}.safetensors" for i in wanted}
     found = {i: kept for i in wanted if (kept := _read(places[i], {**source, "layer": i})) is not None}
@@ -55,7 +64,7 @@ def moments_of(
 
 
 def _folder(cache: Path) -> None:
-    files.folder_at(cache)
+    folder_at(cache)
     if not os.access(cache, os.W_OK):
         raise BadData(cache, None, "cannot be written to")
 
@@ -93,4 +102,4 @@ def _write(path: Path, moments: Moments, name: str) -> None:
     about = {
         "name": name, "count": moments.count, "checksum": _sum(moments.matrix), "source": dict(moments.source),
     }  # fmt: skip
-    files.write(path, safetensors.save({"matrix": moments.matrix}, {"engram": json.dumps(about)}))
+    write(path, safetensors.save({"matrix": moments.matrix}, {"engram": json.dumps(about)}))

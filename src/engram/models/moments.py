@@ -28,7 +28,7 @@ from .batching import Progress
 from .identity import tokenizer_of, weights_of
 from .keys import STRIP, Sums
 from .model import GIB, Model
-from .windows import LONGEST, Window, corpus_of, longest_window, windows
+from .windows import LONGEST, Window, longest_window, windows
 
 FORM = 1  # of how keys are drawn and summed: another number, other moments
 
@@ -163,26 +163,6 @@ class Cost:
             f"{self.tokens:,} tokens, {where}: {work} GFLOP, about {took} here (measured on {self.probe} tokens), "
             f"{self.gib:.2g} GiB for the sums"
         )
-
-
-def second_moments(
-    model: Model, texts: Iterable[str], layers: Sequence[int] | None = None, *, tokens: int = 100_000, seed: int = 0,
-    progress: Progress | None = None,
-) -> dict[int, Moments]:  # fmt: skip
-    """The second moments of the keys at so many tokens of these texts, of each of these layers (None: of all).
-
-    Which tokens, and what the network reads around them, says `windows`: special tokens have no key here. One pass
-    serves all layers and goes no further than the topmost. Products and sums are float64. Where the texts have fewer
-    tokens, `count` says how many there were. `progress` is told (keys read, keys in all). Leaves the model as it was.
-    Raises BadSetting, UnsupportedModel, NotFinite, HookDidNotFire, OutOfMemory.
-
-    >>> import engram as eg
-    >>> found = second_moments(eg.load("engram:causal"), ["The old man is in the garden."], [1], tokens=4)
-    >>> found[1].matrix.shape, found[1].count
-    ((256, 256), 4)
-    """
-    wanted, corpus = checked(model, layers), corpus_of(texts)
-    return drawn(model, corpus, wanted, source_of(model, corpus, tokens, seed), progress)
 
 
 def asked_moments(
