@@ -132,9 +132,13 @@ def _annotation(p: Any, command: Any) -> Any:
 
 
 def _said(text: str) -> str:
-    """Text in Markdown: nothing in it is a mark but what stands in backticks."""
-    parts = re.split(r"(`[^`]*`)", text)
-    return "".join(x if x.startswith("`") else re.sub(r"([\[\]*_\\])", r"\\\1", x).replace("<", "&lt;") for x in parts)
+    """Text in Markdown: nothing in it is a mark but what stands in backticks, and options stand there."""
+    return "".join(x if x.startswith("`") else _plain(x) for x in re.split(r"(`[^`]*`)", text))
+
+
+def _plain(text: str) -> str:
+    escaped = re.sub(r"([\[\]*_\\])", r"\\\1", text).replace("<", "&lt;")
+    return re.sub(r"(?<![\w-])--[a-z][a-z-]*", r"`\g<0>`", escaped)
 
 
 if __name__ == "__main__":
