@@ -171,7 +171,7 @@ def test_a_question_that_cannot_be_asked_says_why_and_the_page_goes_on(page) -> 
 
 def test_a_silenced_neuron_changes_what_is_said(page) -> None:
     go(page, "neurons", **DUBLIN, threshold="0.2")
-    boxes = page.locator("td input[type=checkbox]:checked")
+    boxes = page.locator("td input[type=checkbox]:checked:not([data-seen])")
     expect(boxes.first).to_be_visible()
     many = boxes.count()
     page.get_by_label(re.compile("^Threshold")).fill("0.9")

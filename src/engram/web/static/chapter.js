@@ -58,7 +58,7 @@ function picture(part, how) {
     }
   }
   if (part.chart) {
-    place.setAttribute("role", "img");
+    place.setAttribute("role", "group");
     place.setAttribute("aria-label", `${title}. ${part.caption}`);
     whenSeen(place, () => chart(place, adapted(part.chart), part.figure || "engram").catch((error) => place.replaceChildren(error.message)));
   } else {

@@ -11,7 +11,7 @@ export async function oneNeuron(place, name, { work, asked, told }) {
   try {
     const slot = await work("slot", given).catch((error) => ({ error }));
     const active = await work("activating", given, (p) => live.progress(p));
-    const drawing = h("div", { style: { minHeight: "0" }, role: "img", "aria-label": `Mean activation of ${name} in each relation` });
+    const drawing = h("div", { style: { minHeight: "0" }, role: "group", "aria-label": `Mean activation of ${name} in each relation` });
     live.show(says(slot), h("h3", {}, "Where it is active"), ...where(active, told.facts),
       h("h3", {}, "Its mean in each relation"), h("p", { class: "soft" }, `${active.relations[0].n} facts of each, with 95 % intervals over facts.`), drawing, copyPython(active.python));
     await relations(drawing, active);

@@ -7,12 +7,17 @@ const HIGH = "#2f7fd1";
 const GREY = "#8b959f";
 const LISTED = 20; // cells of what is seen, as a table
 // Below 0 orange, above 0 blue; 0 lets the page through, be it light or dark.
-const SCALE = [[0, "rgb(217,102,31)"], [0.4999, "rgba(217,102,31,0)"], [0.5001, "rgba(47,127,209,0)"], [1, "rgb(47,127,209)"]];
+// The shade goes with the square root, or a single large score would hide all others.
+const SHADES = [0, 0.003, 0.01, 0.03, 0.1, 0.25, 0.5, 1];
+const SCALE = [
+  ...[...SHADES].reverse().map((x) => [0.5 - x / 2 - (x ? 0 : 1e-6), `rgba(217,102,31,${Math.sqrt(x)})`]),
+  ...SHADES.map((x) => [0.5 + x / 2 + (x ? 0 : 1e-6), `rgba(47,127,209,${Math.sqrt(x)})`]),
+];
 const MARK = "#d6336c";
 
 // `load(part)` asks for a part of the picture; `toggle(name)` selects a neuron. Returns { root, mark(names) }.
 export function overview(found, state, set, { load, toggle }) {
-  const drawing = h("div", { style: { minHeight: "0" }, role: "img", "aria-label": "Scores by layer and neuron; the same neurons are in the list below" });
+  const drawing = h("div", { style: { minHeight: "0" }, role: "group", "aria-label": "Scores by layer and neuron; the same neurons are in the list below" });
   const says = h("p", { class: "soft", role: "status" });
   const whole = found.overview;
   const here = { part: whole, marked: [], listening: false };
@@ -67,10 +72,11 @@ function asked(state) {
 }
 
 function words({ layers, neurons, size }) {
+  const shade = " The shade is the square root of |score|.";
   const seen = `layers ${layers[0]} to ${layers[1] - 1}, neurons ${neurons[0]} to ${neurons[1] - 1}`;
   return size === 1
-    ? `Seen: ${seen}; a cell is one neuron. Click one to select it.`
-    : `Seen: ${seen}; a cell shows the strongest of ${size} neurons. Click it to select that one; draw a box to go nearer.`;
+    ? `Seen: ${seen}; a cell is one neuron. Click one to select it.${shade}`
+    : `Seen: ${seen}; a cell shows the strongest of ${size} neurons. Click it to select that one; draw a box to go nearer.${shade}`;
 }
 
 // A box was drawn in the picture, or its whole asked for by a double click.
@@ -142,7 +148,7 @@ function figure(part, marked, found) {
     colorbar: { title: { text: found.unit, side: "right" }, thickness: 12, exponentformat: "power" },
   };
   const marks = {
-    type: "scatter", mode: "markers", x: names.map((n) => place(n)[1]), y: names.map((n) => place(n)[0]), text: names,
+    type: "scatter", mode: "markers", cliponaxis: false, x: names.map((n) => place(n)[1]), y: names.map((n) => place(n)[0]), text: names,
     marker: { symbol: "square-open", size: 11, color: MARK, line: { width: 2 } }, hovertemplate: "%{text}, selected<extra></extra>",
   };
   const rows = part.layers[1] - part.layers[0];
@@ -168,7 +174,7 @@ const largest = (values) => values.reduce((most, row) => row.reduce((best, x) =>
 
 // A bar for each layer: the sum of its neurons' absolute mean scores. A click goes nearer to it.
 export function layers(found, go) {
-  const drawing = h("div", { style: { minHeight: "0" }, role: "img", "aria-label": "Sum of the absolute scores of each layer" });
+  const drawing = h("div", { style: { minHeight: "0" }, role: "group", "aria-label": "Sum of the absolute scores of each layer" });
   const rows = found.layers;
   const missed = (row) => (row.gap === null ? "" : `<br>sum ${number(row.sum)}, silence costs ${number(row.change)}, gap ${number(row.gap)}`);
   const bars = {

@@ -27,7 +27,7 @@ export function table(columns, rows, caption = "") {
   const cell = (tag, i, ...content) => h(tag, { class: heads[i].number ? "n" : null, scope: tag === "th" ? "col" : null }, ...content);
   const head = h("tr", {}, heads.map((column, i) => cell("th", i, column.title)));
   const body = rows.map((row) => h("tr", {}, row.map((value, i) => cell("td", i, value instanceof Node ? value : String(value)))));
-  return h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": caption || "table" },
+  return h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": caption || "table" },
     h("table", {}, caption ? h("caption", {}, caption) : null, h("thead", {}, head), h("tbody", {}, body)));
 }
 
@@ -151,7 +151,7 @@ export function results() {
   const status = h("p", { role: "status", "aria-live": "polite", class: "status" });
   const shown = h("div", { class: "shown" });
   const meter = h("progress", { max: "1", hidden: true, "aria-label": "progress" });
-  const root = h("section", { class: "results", "aria-label": "Results" }, status, meter, shown);
+  const root = h("div", { class: "results" }, status, meter, shown);
   return {
     root,
     busy(words = "Working …") {

@@ -95,7 +95,7 @@ function settings(tools) {
 }
 
 async function shown(live, found, tools) {
-  const picture = h("div", { role: "img", "aria-label": "Bars: mean probability of the right answer in each group of sentences, before and after" });
+  const picture = h("div", { role: "group", "aria-label": "Bars: mean probability of the right answer in each group of sentences, before and after" });
   live.show(
     h("h2", {}, `${found.says}, kept as ${found.id}`),
     h("p", {}, found.planned),

@@ -73,7 +73,7 @@ function pictures(found) {
   return [
     ...found.arms.flatMap((arm, i) => [
       several ? h("h2", {}, arm.says[0].toUpperCase() + arm.says.slice(1)) : null,
-      h("div", { class: "maps", style: grid() }, arm.traces.map((trace) => map(trace, i, arm.says))),
+      h("div", { class: "maps", style: grid() }, arm.traces.map((trace) => map(trace, i, arm.says, several ? "h3" : "h2"))),
       h("p", { class: "soft" }, arm.caption),
     ]),
     several ? h("p", { class: "soft" }, "Both rows have one scale for each kind, so that their shades can be compared.") : null,
@@ -83,15 +83,15 @@ function pictures(found) {
 
 const grid = () => ({ display: "grid", gap: "1rem", gridTemplateColumns: "repeat(auto-fit, minmax(min(100%, 20rem), 1fr))" });
 
-function map(trace, arm, says) {
+function map(trace, arm, says, head) {
   const { token, layer, effect, spread } = trace.largest;
   const sd = spread === null ? "" : `, sd ${number(spread)} over ${trace.samples} samples`;
   const words = `${trace.restored}: ${trace.measured}, largest ${number(effect)}${sd} at ${trace.tokens[token]}, layer ${layer}`;
   const columns = ["token", ...trace.windows.map((_, i) => ({ title: `${i}`, number: true }))];
   const rows = trace.tokens.map((name, i) => [name, ...trace.effect[i].map((value) => number(value))]);
   return h("figure", { style: { margin: "0", minWidth: "0" } },
-    h("h3", {}, trace.restored[0].toUpperCase() + trace.restored.slice(1)),
-    h("div", { class: "map", style: { minHeight: "0" }, role: "img", "aria-label": `Heat map, ${says}: ${words}`, "data-map": `${arm}-${trace.kind}` }),
+    h(head, {}, trace.restored[0].toUpperCase() + trace.restored.slice(1)),
+    h("div", { class: "map", style: { minHeight: "0" }, role: "group", "aria-label": `Heat map, ${says}: ${words}`, "data-map": `${arm}-${trace.kind}` }),
     h("figcaption", { class: "soft" }, `Shade: ${trace.measured}. Largest: ${number(effect)} ${trace.unit}${sd}, at ${trace.tokens[token]}, layer ${layer}.`),
     h("details", {}, h("summary", {}, "The numbers"), table(columns, rows, `${trace.measured}, by token and layer, mean of n=${trace.samples}`)),
   );

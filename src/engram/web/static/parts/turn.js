@@ -119,7 +119,7 @@ async function whole(page, signal) {
 
 // What stays where it is while the slider moves.
 function frame({ live }) {
-  const div = (label) => h("div", label ? { role: "img", "aria-label": label, style: { minHeight: "0" } } : {});
+  const div = (label) => h("div", label ? { role: "group", "aria-label": label, style: { minHeight: "0" } } : {});
   const shown = {
     headline: h("p", { "aria-live": "polite" }), words: div("Probability of the best words, before and after"), list: div(),
     groups: div("Mean probability of the answers, before and after, by group of prompts"), others: div(), python: div(), title: h("h2", {}, "Elsewhere"),
