@@ -122,6 +122,9 @@ class _RowScores:
 
 def _rowwise(scores: Scores, model: Model) -> list[_RowScores]:
     widest, layers, n = max(model.widths), len(model.layers), scores.neurons[0].shape[0]
+    shapes, expected = [tuple(x.shape) for x in scores.neurons], [(n, width) for width in model.widths]
+    if shapes != expected:
+        raise ValueError(f"a locator gives a tensor [row, neuron] for each layer: {expected}, not {shapes}")
     dense = np.zeros((n, layers, widest), np.float32)
     for layer, x in enumerate(scores.neurons):
         dense[:, layer, : x.shape[1]] = x.detach().float().cpu().numpy()
