@@ -25,6 +25,7 @@ hide: [toc]
 By which rule, and with how many points, is the integral of knowledge attribution best computed? This page compares the
 published sums, other fixed rules, and the rule that engram recommends, on the models inside engram.
 `scripts/quadrature` computed all of it and wrote the page; every figure is in [quadrature.json](quadrature.json).
+[In short](concepts/integral.md) it is one page.
 """
 
 ASKED = """## What was asked
