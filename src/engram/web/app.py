@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from .. import __version__
-from ..errors import EngramError, UnknownName
+from ..errors import BadSetting, EngramError, UnknownName
 from ..models.loading import SHIPPED
 from ..report.live import library
 from . import runs as runs_of
@@ -135,9 +135,12 @@ def _edits() -> APIRouter:
         return {"edits": kept.listed(model), "saved": saved()}
 
     @routes.delete("/{edit}")
-    def forget(edit: str) -> dict[str, bool]:
-        """Is it gone now, having been there?"""
-        return {"forgotten": kept.forget(edit)}
+    def forget(edit: str) -> dict[str, Any]:
+        """Is it gone now, having been there? If not, why."""
+        try:
+            return {"forgotten": kept.forget(edit), "why": ""}
+        except BadSetting as error:  # another rests on it: an answer, and no mistake of the page
+            return {"forgotten": False, "why": str(error)}
 
     return routes
 

@@ -170,7 +170,12 @@ function keptEdit(edit, chosen) {
   const said = h("span", { role: "status", class: "no" });
   const forget = async () => {
     try {
-      await api.request(`/api/edits/${encodeURIComponent(edit.id)}`, { method: "DELETE" });
+      const answer = await api.request(`/api/edits/${encodeURIComponent(edit.id)}`, { method: "DELETE" });
+      const { why } = await answer.json();
+      if (why) {
+        said.textContent = why;
+        return;
+      }
       await showKept();
       shown();
     } catch (error) {
