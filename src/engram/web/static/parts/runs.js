@@ -189,7 +189,7 @@ function scores(page, found) {
   const kept = found.filter((s) => `${s.name} ${s.unit}`.toLowerCase().includes(wanted));
   const columns = ["score", { title: "value [interval]", number: true }, "unit", { title: "n", number: true }];
   const rows = kept.map((s) => [s.name, `${value(s)} ${around(s)}`, s.unit, whole(s.n)]);
-  const said = `${kept.length} of ${found.length} scores; in brackets ${level(found)} % intervals`;
+  const said = `${kept.length} of ${found.length} scores${brackets(found)}`;
   return [h("p", { role: "status" }, said), rows.length ? table(columns, rows, "Summary scores") : null].filter(Boolean);
 }
 
@@ -242,7 +242,7 @@ function pairs(page, found, runs) {
     "score", { title: "first", number: true }, { title: "n", number: true }, { title: "second", number: true }, { title: "n", number: true }, "unit", "apart",
   ];
   const rows = kept.map((row) => [row.name, cell(row.one), count(row.one), cell(row.other), count(row.other), row.unit, apart(row)]);
-  const said = `${kept.length} of ${found.rows.length} scores, ${found.shared} of them in both; in brackets ${level([...runs[0].scores, ...runs[1].scores])} % intervals`;
+  const said = `${kept.length} of ${found.rows.length} scores, ${found.shared} of them in both${brackets([...runs[0].scores, ...runs[1].scores])}`;
   return [h("p", { role: "status" }, said), rows.length ? table(columns, rows, "Scores side by side") : null].filter(Boolean);
 }
 
@@ -280,4 +280,9 @@ const ago = (seconds) => (seconds < 7200 ? `${Math.round(seconds / 60)} min` : s
 const shown = (x) => (x === null ? "–" : Number.isInteger(x) ? minus(whole(x)) : minus(Math.abs(x) >= 1000 ? x.toFixed(1) : String(Number(x.toPrecision(4)))));
 const value = (s) => shown(s.value);
 const around = (s) => (s.interval ? `[${shown(s.interval[0])}, ${shown(s.interval[1])}]` : "");
-const level = (found) => [...new Set(found.filter((s) => s.interval).map((s) => 100 * s.level))].join(" or ") || "95";
+
+// What stands in brackets, where anything does.
+function brackets(found) {
+  const levels = [...new Set(found.filter((s) => s.interval).map((s) => 100 * s.level))];
+  return levels.length ? `; in brackets ${levels.join(" or ")} % intervals` : "";
+}
