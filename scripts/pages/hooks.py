@@ -33,6 +33,5 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         raise PluginError(str(error)) from error
     for path, content in said.files.items():
         files.append(File.generated(config, f"tutorials/{path}", content=content))
-    if said.markdown != markdown:
-        log.info("%s was run in %.0f s", uri, time.monotonic() - begin)
+    log.info("%s was run in %.0f s", uri, time.monotonic() - begin)
     return said.markdown
