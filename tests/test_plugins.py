@@ -180,6 +180,7 @@ FROZEN = f"@locators('{{}}')\n@dataclass(frozen=True){CLASS}"
 BROKEN = [
     ("1 / 0", "ZeroDivisionError: division by zero"),
     ("import no_such_module_at_all", "No module named 'no_such_module_at_all'"),
+    (BODY + FROZEN.format("mine") + "1 / 0", "ZeroDivisionError: division by zero"),  # when it has registered it
     (BODY, "it registers no locator of that name"),
     (BODY + FROZEN.format("other"), "calls itself 'mine'"),
     (BODY + FROZEN.format("ablation"), "two locators are called 'ablation': engram.locators.ablation.Ablation and"),

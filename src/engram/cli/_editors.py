@@ -175,7 +175,10 @@ class How:
         if {"covariance", "covariances"} & known:
             c = self._moments(model, layers if "layers" in known else layers[-1:], among)
             own |= {"covariances": c} if "covariances" in known else {"covariance": c and c[layers[-1]]}
-        made: Editor = self.kind()[1](**{**own, **self.settings()})
+        given = {**own, **self.settings()}
+        if self.of_neurons and "neurons" not in given:
+            raise BadSetting(f"--by {self.by} changes neurons, and here none are found for it: engram edit finds them")
+        made: Editor = self.kind()[1](**given)
         return made
 
     def _fields(self) -> set[str]:
