@@ -40,7 +40,7 @@ def text(said: str) -> str:
 
 def test_blocks_share_their_names_and_their_folder_and_show_what_they_print():
     page = of(
-        "# A", python("x = 20 + 1"), python("from pathlib import Path\nPath('kept').write_text('twice ' * 2)\nprint(x * 2)"), "", text("42"),
+        "# A", python("x = 20 + 1"), python("with open('kept', 'w') as f:\n    f.write('twice ' * 2)\nprint(x * 2)"), "", text("42"),
         bash("cat kept"), text("twice twice"),
     )  # fmt: skip
     assert executed(page, "a.md").markdown == page
