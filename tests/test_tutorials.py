@@ -39,10 +39,8 @@ def text(said: str) -> str:
 
 
 def test_blocks_share_their_names_and_their_folder_and_show_what_they_print():
-    page = of(
-        "# A", python("x = 20 + 1"), python("with open('kept', 'w') as f:\n    f.write('twice ' * 2)\nprint(x * 2)"), "", text("42"),
-        bash("cat kept"), text("twice twice"),
-    )  # fmt: skip
+    writes = "with open('kept', 'w') as kept:\n    kept.write('twice ' * 2)\nprint(x * 2)"
+    page = of("# A", python("x = 20 + 1"), python(writes), "", text("42"), bash("cat kept"), text("twice twice"))
     assert executed(page, "a.md").markdown == page
 
 
