@@ -26,7 +26,9 @@ from engram.cli import _machine, _self_test
 from engram.cli._app import application
 
 HOME = Path(eg.__file__).resolve().parent
-PROJECT = tomllib.loads((HOME.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PROJECT = tomllib.loads((Path(__file__).resolve().parent.parent / "pyproject.toml").read_text(encoding="utf-8"))[
+    "project"
+]
 
 
 def doctor(*arguments: str):
