@@ -31,8 +31,15 @@ OPEN = (  # packages that users and authors of plug-ins import from: everything 
     "data", "editors", "experiments", "interventions", "locators", "metrics", "recipes", "report", "selectors",
     "testing", "tracers",
 )  # fmt: skip
-SINGLE = ("engram.models.slot_of", "engram.models.value_slots", "engram.registry.Registry", "engram.store.Verified",
-          "engram.store.verify")  # fmt: skip  # of packages that are else engram's own affair
+SINGLE = (  # of files that are else engram's own affair: what the documentation has people import
+    "edits.Wish", "editors.base.edited", "editors.base.question", "editors.vectors.embedding", "editors.vectors.token",
+    "experiments.base.Case", "experiments.base.Result", "experiments.drawn.Drawn", "experiments.drawn.Skipped",
+    "experiments.drawn.askable", "facts.split_of", "metrics.traced.curves", "models.batching.Progress",
+    "models.batching.rows_within", "models.family.Family", "models.family.Stack", "models.questions.Batch",
+    "models.replay.record", "models.slot_of", "models.value_slots", "registry.Plugin", "registry.Registry",
+    "registry.plugins", "report.pictures.carriers", "results.Better", "store.Verified", "store.verify",
+)  # fmt: skip
+INSIDE = ("BrokenPlugin.md",)  # looks behind a door, to show what goes wrong there
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def public() -> dict[str, Any]:
     kinds = [n for n, c in vars(errors).items() if isinstance(c, type) and issubclass(c, EngramError)]
     names |= {f"engram.errors.{n}": getattr(errors, n) for n in kinds}
     names |= {f"engram.data.{n}": data_sets[n] for n in data_sets.names()}
-    return names | {n: found_at(n) for n in SINGLE}
+    return names | {f"engram.{n}": found_at(f"engram.{n}") for n in SINGLE}
 
 
 PUBLIC = public()
@@ -96,6 +103,26 @@ def test_entries_are_read_off_a_page():
     assert [(e.target, e.shown) for e in entries(page)] == [
         ("engram.ask", "engram.ask"), ("engram.data.cases.cases", "engram.data.cases"),
     ]  # fmt: skip
+
+
+def imported() -> Iterator[tuple[str, str]]:
+    """What pages, the README and the example of a plug-in import from engram: the page, and the name's home."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("src/**/*.py")]
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        fenced = re.findall(r"^```python[^\n]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        for code in [text] if page.suffix == ".py" else fenced:
+            for node in ast.walk(ast.parse(code)):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "engram":
+                    yield from ((page.name, f"{node.module}.{a.name}") for a in node.names)
+
+
+def test_what_the_documentation_has_one_import_is_public():
+    known = {id(what) for what in PUBLIC.values()}
+    named = {(page, name) for page, name in imported() if page not in INSIDE}
+    assert len(named) > 40
+    private = {(page, n) for page, n in named if n not in PUBLIC and id(found_at(n)) not in known}
+    assert {(page, n) for page, n in private if not isinstance(found_at(n), ModuleType)} == set()
 
 
 @pytest.mark.parametrize("name", sorted(CALLED))

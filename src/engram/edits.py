@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .models import Model
 
 Wish = Rewrite | Relation | tuple[Rewrite, ...]  # a fact with another answer (or several), or a relation to be erased
+"""A fact with another answer (or several such), or a relation to be erased."""
 Wishes = Wish | tuple[Rewrite | Relation, ...]  # what edits that were put together were to achieve
 
 

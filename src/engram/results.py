@@ -16,6 +16,7 @@ from .neurons import Neuron
 
 Floats = NDArray[np.floating[Any]]
 Better = Literal["higher", "lower", "neither"]
+"""Whether a number should be high or low, if it should."""
 
 
 @dataclass(frozen=True, slots=True)

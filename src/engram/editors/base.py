@@ -77,6 +77,12 @@ def question(editor: Editor, wish: Wish, prompt: Prompt | None) -> tuple[Rewrite
     """The fact with its new answer, and the sentence to ask for it: the given one, or the subject alone.
 
     Raises BadSetting for a wish that names no new answer, or the old one.
+
+    >>> import engram as eg
+    >>> by = eg.KnowledgeSurgery(eg.NeuronSet.parse("L3.51"))
+    >>> wish, prompt = question(by, eg.Fact("Hamlet", "author", "Shakespeare").becoming("Dante"), None)
+    >>> wish.answer, prompt.text
+    ('Dante', 'Hamlet [Y]')
     """
     if not isinstance(wish, Rewrite) or wish.answer is None:
         raise BadSetting(
@@ -95,6 +101,12 @@ def edited(
 
     A slot that several neurons name (of layers that share their weights) is changed once. `slot` is float64, [hidden].
     Raises BadSetting where there are no neurons, or one that the model does not have.
+
+    >>> import engram as eg
+    >>> model, wish = eg.load(), eg.Fact("Hamlet", "author", "Shakespeare").becoming(None)
+    >>> by = eg.Erasure(eg.NeuronSet.parse("L3.51"))
+    >>> print(edited(by, model, wish, by.neurons, lambda neuron, slot: -slot))
+    erasure of ⟨Hamlet, author, Shakespeare⟩: {L3.51}
     """
     if not neurons:
         raise BadSetting(f"{editor.name} changes the value slots of some neurons, and was given none")

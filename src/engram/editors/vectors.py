@@ -15,7 +15,13 @@ Embedding = Literal["input", "output"]
 
 
 def token(model: Model, prompt: Prompt) -> int:
-    """The one token that the prompt's answer is, as it is written there. Raises AnswerNotWritable."""
+    """The one token that the prompt's answer is, as it is written there. Raises AnswerNotWritable.
+
+    >>> import engram as eg
+    >>> model = eg.load()
+    >>> model.tokenizer.decode([token(model, eg.Prompt("The author of Hamlet is [Y].", "Shakespeare"))])
+    'Shakespeare'
+    """
     rows = model.rows(prompt)
     if len(rows) != 1:
         tokens = model.tokenizer.convert_ids_to_tokens([r.target for r in rows])
@@ -27,7 +33,12 @@ def token(model: Model, prompt: Prompt) -> int:
 
 
 def embedding(model: Model, token: int, which: Embedding) -> Tensor:
-    """The token's embedding as the weights have it, float64, [hidden]. Raises UnsupportedModel, BadSetting."""
+    """The token's embedding as the weights have it, float64, [hidden]. Raises UnsupportedModel, BadSetting.
+
+    >>> import engram as eg
+    >>> embedding(eg.load(), 337, "input").shape
+    torch.Size([128])
+    """
     net: Any = model.net
     home = net.get_input_embeddings() if which == "input" else net.get_output_embeddings()
     if home is None:

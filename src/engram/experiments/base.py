@@ -17,7 +17,9 @@ from ..registry import Registry
 from ..results import Answer, Report
 
 Case = dict[str, Any]  # plain values, so that a case has a hash and can travel
+"""What there is to do, in plain values."""
 Result = Mapping[str, Any]  # plain values, so that a result can be stored
+"""What came of a case, in plain values: `rows`, `skipped` and what else the experiment says."""
 
 
 class Experiment(ABC):

@@ -18,6 +18,7 @@ from ..results import Answer, Score
 from .base import Case, Experiment
 
 Skipped = list[dict[str, Any]]  # what was left out: number of the fact, the fact, template and reason
+"""What was left out: each with the number of the fact, the fact, the template and the reason, in plain values."""
 Rows = list[dict[str, Any]]
 SETTINGS = ("limit", "sample", "facts", "seed", "shard")
 
@@ -30,6 +31,10 @@ class Drawn(Experiment):
     the facts is; `facts` draws so many of each relation, the same that `Neurons` draws with its `facts` and this seed.
     `shard` is how many facts, in the order of the data, make a case. `relations` names those that are asked, by id or
     name. Raises BadSetting, UnknownName.
+
+    >>> from engram.experiments import Attributions
+    >>> isinstance(Attributions(sample=10), Drawn), Attributions(sample=10).drawing()["sample"]
+    (True, 10)
     """
 
     limit: int | None = None
@@ -85,6 +90,11 @@ def askable(
     """Of the facts with these numbers the prompts that this model can be asked, of each the first `limit`.
 
     In all `forms` that it will be asked in. `skipped` learns why the others cannot.
+
+    >>> import engram as eg
+    >>> facts, skipped = eg.data.read("shipped").only(["capital"]), []
+    >>> [(number, prompt.fact.subject) for number, prompt in askable(eg.load(), facts, [0, 1], skipped, limit=1)]
+    [(0, 'Albania'), (1, 'Armenia')]
     """
     known = tuple(facts)
     for number in numbers:

@@ -150,6 +150,13 @@ def curves(
     prompts; averages are means over facts, and facts are drawn anew for the 95 % bands. `normalised`: parts of the
     total effect at these tokens' prompts, without the facts that have none (clean not better than corrupted), which
     are counted. Raises BadSetting.
+
+    >>> import engram as eg
+    >>> few = eg.experiments.Tracing(relations=("capital",), facts=1)
+    >>> facts, model = eg.data.read("shipped"), eg.load("engram:causal")
+    >>> found = curves(row for case in few.cases(facts) for row in few.run(model, facts, case)["rows"])
+    >>> sorted(found), len(found["block", ""]["last"].mean)  # by layer
+    ([('attention', ''), ('block', ''), ('ffn', '')], 4)
     """
     return Gathered.of(found).curves(normalised=normalised, n=n, seed=seed)
 

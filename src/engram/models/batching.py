@@ -17,6 +17,7 @@ from .recording import Recording
 T = TypeVar("T")
 R = TypeVar("R")
 Progress = Callable[[int, int], None]  # (done, in all)
+"""Is told how much is done, and how much there is in all."""
 _halvings: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
@@ -24,6 +25,11 @@ def rows_within(model: Model, tokens: int, *, gradient: bool) -> int:
     """How many rows of so many tokens may go through the network at once, within the model's budget?
 
     An estimate from the shapes: what a block keeps of one row for the way back, or while it runs.
+
+    >>> import engram as eg
+    >>> model = eg.load()
+    >>> rows_within(model, 12, gradient=False) > rows_within(model, 24, gradient=False) > 0
+    True
     """
     hidden, heads = value_width(model), _heads(model)
     kept = len(model.layers) if gradient else 2

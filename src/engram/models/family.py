@@ -44,6 +44,9 @@ class Stack:
     inside one entry of `blocks` (ALBERT's groups); then a block is such a module. `repeats` says that the entries are
     shared: they are applied again and again until `num_hidden_layers` layers are done, and every application is a
     layer of its own.
+
+    >>> Stack("transformer.h", "mlp.c_proj", ("attn",)).attention
+    ('attn',)
     """
 
     blocks: str
@@ -62,6 +65,10 @@ class Family:
     `model_types` are values of `config.model_type`; `head` is the path of the first module behind the stack that
     works on each position by itself: from there on, only the asked positions are computed (of several paths, the
     first that a network has). `reserved_positions` says how many rows of the position table a text cannot use.
+
+    >>> mine = Family("mine", ("mine",), "next", (Stack("model.layers", "mlp.down_proj", ("self_attn",)),), "lm_head")
+    >>> mine.stacks[0].side
+    'input'
     """
 
     name: str

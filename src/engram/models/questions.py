@@ -42,7 +42,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Rows of one shape as tensors: ids [row, token], at [row], target [row], decoder [row, token] or None."""
+    """Rows of one shape as tensors: ids [row, token], at [row], target [row], decoder [row, token] or None.
+
+    >>> import engram as eg
+    >>> model = eg.load()
+    >>> batch = Batch.of(model.rows(eg.Prompt("The author of Hamlet is [Y].", "Shakespeare")), model.device)
+    >>> batch.ids.shape, batch.at.shape
+    (torch.Size([1, 10]), torch.Size([1]))
+    """
 
     ids: Tensor
     at: Tensor

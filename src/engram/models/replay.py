@@ -46,8 +46,11 @@ class Start:
 
 def record(model: Model, batch: Batch) -> Recording:
     """One clean pass, without gradients, and the way to run on from it. Raises NotFinite.
-
     A network whose blocks cannot be run by themselves is run whole, and that is said once, with the reason.
+
+    >>> import engram as eg
+    >>> record(model := eg.load(), Batch.of(model.rows(eg.Prompt("It is [Y].", "so")), model.device)).neurons[0].shape
+    torch.Size([1, 256])
     """
     if model.net in _whole:
         return recording.record(model, batch, whole=True)

@@ -81,6 +81,10 @@ def carriers(carried: Carried, names: Mapping[str, str]) -> Figure:
 
     Facts are rows, grouped by relation, and neurons columns, in order of layer and index. Of too many, relations are
     rows, and columns are the neurons that most facts have.
+
+    >>> from engram.neurons import Neuron
+    >>> carriers({"P36": [[Neuron(3, 187), Neuron(3, 99)], [Neuron(3, 187)]]}, {"P36": "capital"}).get_label()
+    'Which neurons carry which facts'
     """
     uses: Counter[Neuron] = Counter(x for facts in carried.values() for own in facts for x in own)
     if not uses:
