@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,9 +55,19 @@ def create_app(model_default: str, runs: Path, token: str, told: Serving | None 
     kept.folder = runs
     as_told = told or Serving()
     serving.dtype, serving.device, serving.data = as_told.dtype, as_told.device, as_told.data
-    app = FastAPI(title="engram", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    work = Work()
+
+    @asynccontextmanager
+    async def living(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        work.close()
+
+    app = FastAPI(
+        title="engram", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json",
+        lifespan=living,
+    )  # fmt: skip
     app.include_router(_page(model_default))
-    app.include_router(_working(Work(), model_default))
+    app.include_router(_working(work, model_default))
     app.include_router(_edits())
     app.include_router(runs_of.router(runs))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

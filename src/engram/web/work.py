@@ -7,6 +7,7 @@ import json
 import logging
 import secrets
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -154,6 +155,16 @@ class Work:
                 self._waiting.remove(found)
         if waits:
             _say(found, "Cancelled.")
+
+    def close(self, patience: float = 3.0) -> None:
+        """Cancel all there is, and wait so many seconds for what runs, for no process should end within a pass."""
+        with self._changed:
+            left = [job for job in self._jobs.values() if not job.done]
+        for job in left:
+            self.cancel(job.id)
+        end = time.monotonic() + patience
+        while any(not job.done for job in left) and time.monotonic() < end:
+            time.sleep(0.02)
 
     def _empty(self) -> None:
         while True:

@@ -61,8 +61,18 @@ function showRunning() {
   const once = away.filter((one, i) => away.findIndex((other) => other.job === one.job) === i);
   const place = document.querySelector("#running");
   place.hidden = once.length === 0;
-  place.replaceChildren(...once.map((one) => h("span", { class: "kept" }, `${one.title} goes on${one.says ? `: ${one.says}` : ""}`,
-    h("button", { type: "button", class: "small", "aria-label": `Cancel ${one.title}`, onclick: () => one.stop.abort() }, "Cancel"))));
+  once.forEach(tell);
+  const lines = once.map((one) => one.line);
+  if (lines.length !== place.childElementCount || lines.some((line, i) => line !== place.children[i])) {
+    place.replaceChildren(...lines); // only where they are others: a button that is made anew cannot be pressed
+  }
+}
+
+function tell(one) {
+  one.words = one.words || h("span", {});
+  one.line = one.line || h("span", { class: "kept" }, one.words,
+    h("button", { type: "button", class: "small", "aria-label": `Cancel ${one.title}`, onclick: () => one.stop.abort() }, "Cancel"));
+  one.words.textContent = `${one.title} goes on${one.says ? `: ${one.says}` : ""}`;
 }
 
 // The edits kept for this model have changed: show them. `show` is an id to look under from now on.
