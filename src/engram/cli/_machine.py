@@ -9,8 +9,6 @@ import shutil
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -152,6 +150,9 @@ def hub(patience: float = PATIENCE) -> Hub:
 
 def _said(endpoint: str, patience: float) -> str:
     """Why nothing answers there; nothing where something does, whatever it answers."""
+    import urllib.error
+    import urllib.request  # not for those who only want help
+
     try:
         urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=patience).close()
     except urllib.error.HTTPError:
