@@ -65,7 +65,7 @@ def whole() -> list[Trial]:
     run = ("engram", "run", "attribution", "--data", "shipped", "--facts", "1", "--out", "run", "--on", "ray")
     return [
         Trial(("engram", "ask", "The capital of Ireland is [Y].", "--answer", "Dublin"), "Dublin"),
-        Trial(("python", "-c", SESSION), "4 prompts 4 answers"),
+        Trial(("python", "-c", SESSION), "2 prompts 2 answers"),
         Trial(("engram", "demo", "--facts", "1", "--out", "demo"), "demo/report.html"),
         Trial(("engram", "serve", "--no-open", "--port", "0"), "pip install 'engram[web]'", code=1),
         Trial(run, "pip install 'engram[ray]'", code=2),
