@@ -100,7 +100,7 @@ def test_what_is_shown_to_people_fits_a_page(monkeypatch) -> None:
 
 
 def test_an_extra_that_is_not_there_is_told_with_how_to_get_it(monkeypatch) -> None:
-    monkeypatch.setattr(_machine, "_version", lambda name: None if name == "uvicorn" else version(name))
+    monkeypatch.setattr(_machine, "_version", lambda name: None if name == "uvicorn" else "0.999")
     web = next(x for x in _machine.extras() if x["extra"] == "web")
     assert (web["there"], web["lacking"], web["get"]) == (False, ["uvicorn"], "pip install 'engram[web]'")
 

@@ -128,10 +128,12 @@ def versions(python: str, *names: str) -> Iterator[str]:
 
 def ran(python: str, home: Path, tests: Iterable[str]) -> str:
     """What pytest says at its end. The tests lie beside no `src`, so what they test is what was installed."""
-    shutil.copytree(ROOT / "tests", home / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("docs", "examples", "tests"):
+        shutil.copytree(ROOT / part, home / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", home)
     files = [f"tests/test_{name}.py" for name in tests]
-    command = [python, "-m", "pytest", "-q", "-n", "auto", "-p", "no:cacheprovider", *files]
+    old = "ignore::DeprecationWarning"  # what libraries of different days hold against each other
+    command = [python, "-m", "pytest", "-q", "-n", "auto", "-p", "no:cacheprovider", "-W", old, *files]
     done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=LONGEST, check=False)
     lines = done.stdout.splitlines()
     if done.returncode:
