@@ -29,8 +29,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 HUB, MINUTES = "needs a model of the hub", "takes minutes, and has tests of its own: "
 
 WHOLE = (
-    "ask 'The capital of Ireland is [Y].'", "locate", "trace engram:causal", "verify", "select", "models", "data",
-    "edit", "judge",
+    "ask 'The capital of Ireland is [Y].'", "locate", "trace engram:causal", "verify", "select", "doctor", "models",
+    "data", "edit", "judge",
 )  # fmt: skip
 SMALLER = {
     "run suppression": "--model engram:masked --data shipped --relation capital --facts 1",
