@@ -13,7 +13,7 @@ import pytest
 
 import engram as eg
 from engram import errors
-from engram.errors import BadData, EngramError, UnknownName
+from engram.errors import BadData, BadTemplate, EngramError, UnknownName
 from engram.registry import Registry
 
 HOME = Path(eg.__file__).resolve().parent
@@ -46,6 +46,17 @@ def test_every_error_says_what_it_is_and_is_raised_somewhere():
     }
     assert raised == set(CLASSES) - {"EngramError"}
     assert [name for name, cls in CLASSES.items() if not cls.__dict__.get("__doc__")] == []
+
+
+def test_every_error_is_seen_to_be_raised_by_a_test():
+    tests = "\n".join(p.read_text(encoding="utf-8") for p in Path(__file__).parent.glob("test_*.py"))
+    expected = {name for group in re.findall(r"\braises\(\(?([^)=\"]*)", tests) for name in re.findall(r"\w+", group)}
+    assert set(CLASSES) - {"EngramError"} - expected == set()
+
+
+def test_a_template_without_its_blanks_is_refused():
+    with pytest.raises(BadTemplate, match=r"relation 'moon': a template has exactly one \[X\] and one \[Y\]"):
+        eg.Relation("moon", "moon", ("[X] is a moon.",))
 
 
 def test_the_errors_of_python_that_they_are_are_caught_too():
