@@ -17,7 +17,8 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 
 import engram as eg
 from engram import Edit, NeuronSet
-from engram.cli._editors import BY, How, spot
+from engram.cli._editors import How, spot
+from engram.editors.called import called
 from engram.models.editing import slots_of
 from test_cli import engram, refused
 from test_cli_commands import said
@@ -144,7 +145,7 @@ def test_every_editor_is_reached_by_its_name(by: str) -> None:
         "ft-l": ("--layer", 0, "--set", "steps=1"), "causal_neuron": ("--set", "site=[5, 1]", "--set", "units=2"),
     }[by]  # fmt: skip
     told = said("edit", *CAUSAL, "--by", by, *quick, "--unrelated", 0)
-    assert told["edit"]["method"] == BY.get(by, (by, {}))[0]
+    assert told["edit"]["method"] == called(by).editor
     layers = sorted({p["layer"] for p in told["edit"]["patches"]})
     assert layers == {"memit": [0, 1], "causal_neuron": [1]}.get(by, [0])
 

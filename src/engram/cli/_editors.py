@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 from typer import Option
 
@@ -23,13 +22,6 @@ if TYPE_CHECKING:
     from ..facts import FactSet, Prompt
     from ..models import Model
 
-BY: dict[str, tuple[str, dict[str, str]]] = {  # what a name on the command line is: an editor, and a preset of it
-    "rome": ("rome", {"preset": "rome"}), "r-rome": ("rome", {"preset": "r-rome"}),
-    "p-rome": ("rome", {"preset": "p-rome"}), "surgery": ("knowledge_surgery", {}), "alphaedit": ("alpha_edit", {}),
-    "ft": ("fine_tuning", {"preset": "ft"}), "ft-m": ("fine_tuning", {"preset": "ft-m"}),
-    "ft-l": ("fine_tuning", {"preset": "ft-l"}),
-}  # fmt: skip
-ASKED = 1500  # sentences whose keys are the covariance "asked"
 BELOW = 2  # layers below the one that the trace names, which an editor of several layers changes too
 
 
@@ -50,22 +42,10 @@ class Among:
     without: Collection[str]
 
     def prompts(self, model: Model) -> list[Prompt]:
-        """At most ASKED sentences that can be asked, of facts drawn with seed 0, a sentence each and then a second."""
-        from ..errors import UnaskablePrompt
+        """Their sentences, as `experiments.elsewhere` draws them."""
+        from ..experiments.elsewhere import elsewhere
 
-        apart = [f for f in self.facts if f.subject not in self.without]
-        found: list[Prompt] = []
-        for turn in range(2):
-            for i in np.random.default_rng(0).permutation(len(apart)):
-                if len(found) == ASKED:
-                    return found
-                try:
-                    own = self.facts.prompts(apart[int(i)], blank_last=model.blank_last)
-                    model.rows(own[turn])
-                except (UnaskablePrompt, IndexError):
-                    continue
-                found.append(own[turn])
-        return found
+        return elsewhere(model, self.facts, self.without)
 
 
 @dataclass(frozen=True)
@@ -99,9 +79,10 @@ class How:
     def kind(self) -> tuple[str, type[Any]]:
         """The editor of this name. Raises UnknownName, BadSetting."""
         from ..editors import editors
+        from ..editors.called import CALLED, called
 
-        name = BY.get(self.by, (self.by, {}))[0]
-        known = sorted({*BY, *editors.names()} - {"erasure"})
+        name = called(self.by).editor
+        known = sorted({*CALLED, *editors.names()} - {"erasure"})
         if name == "erasure":
             raise BadSetting("to erase is another command: engram erase")
         if name not in editors:
@@ -118,7 +99,9 @@ class How:
                 raise BadSetting(f"--{option} is not for --by {self.by}")
         if "layer" in known and len(self.layer or ()) > 1:
             raise BadSetting(f"--by {self.by} writes in one layer, not in {len(self.layer or ())}")
-        given: dict[str, Any] = dict(BY.get(self.by, (self.by, {}))[1])
+        from ..editors.called import called
+
+        given: dict[str, Any] = dict(called(self.by).settings)
         for one in self.set_ or ():
             name, equals, text = one.partition("=")
             name, dot, inner = name.partition(".")

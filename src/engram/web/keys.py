@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-import numpy as np
-
 from .. import data
-from ..errors import UnaskablePrompt
-from ..facts import Prompt
-from ..models import Model, Moments, second_moments
+from ..experiments.elsewhere import elsewhere
+from ..models import Model, Moments, asked_moments, second_moments
 from ..models.batching import Progress
-from ..models.moments import asked_moments
 from .serving import serving
 
 Kind = Literal["none", "shipped", "asked"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-ASKED = 1500  # sentences whose keys are the kind "asked"
 
 
 def moments(
@@ -31,7 +26,7 @@ def moments(
     if kind == "none":
         return None
     if kind == "asked":
-        return asked_moments(model, others(model, subject), layers, progress=progress)
+        return asked_moments(model, elsewhere(model, serving.facts(), {subject}), layers, progress=progress)
     texts = data.texts("shipped", data.read("shipped"))
     return second_moments(model, [*texts.everything, *texts.neither], layers, tokens=tokens, progress=progress)
 
@@ -42,33 +37,12 @@ def python(kind: Kind, subject: str, tokens: int) -> list[str]:
         return []
     if kind == "asked":
         return [
-            "from engram.models.moments import asked_moments",
-            "from engram.web.keys import others",
-            f"covariances = asked_moments(model, others(model, {subject!r}), layers)",
+            "from engram.experiments.elsewhere import elsewhere",
+            f"others = elsewhere(model, {serving.facts_python}, {{{subject!r}}})",
+            "covariances = eg.asked_moments(model, others, layers)",
         ]
     return [
         'texts = eg.data.texts("shipped", eg.data.shipped())',
         "ordinary = [*texts.everything, *texts.neither]",
         f"covariances = eg.second_moments(model, ordinary, layers, tokens={tokens})",
     ]
-
-
-def others(model: Model, subject: str) -> list[Prompt]:
-    """At most ASKED sentences that can be asked, of facts not about the subject: one of each, then a second.
-
-    Drawn with seed 0 from the page's data set.
-    """
-    facts = serving.facts()
-    apart = [f for f in facts if f.subject != subject]
-    found: list[Prompt] = []
-    for turn in range(2):
-        for i in np.random.default_rng(0).permutation(len(apart)):
-            if len(found) == ASKED:
-                return found
-            own = facts.prompts(apart[int(i)], blank_last=model.blank_last)
-            try:
-                model.rows(own[turn])
-            except (UnaskablePrompt, IndexError):
-                continue
-            found.append(own[turn])
-    return found

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import editors as home
 from ..editors import editors, rewrite
+from ..editors.called import CALLED, Called, called
 from ..edits import Edit
 from ..errors import UnknownName
 from ..facts import SUBJECT, Fact, Prompt
@@ -21,30 +22,18 @@ from .stages import Tell, passes, stage
 
 BELOW = 2  # layers below the one that was named, which an editor of several layers changes too
 FOUND = {"threshold": 0.2, "share": "0.7"}  # of neurons, as `engram edit` finds them
-EDITORS: dict[str, tuple[str, dict[str, Any], str]] = {  # a name on the page: the editor's own, settings, words
-    "r-rome": ("rome", {"preset": "r-rome"}, "R-ROME (Gupta et al. 2024)"),
-    "rome": ("rome", {"preset": "rome"}, "ROME as published (Meng et al. 2022)"),
-    "p-rome": ("rome", {"preset": "p-rome"}, "p-ROME, the sentence alone"),
-    "memit": ("memit", {}, "MEMIT (Meng et al. 2023)"),
-    "alphaedit": ("alpha_edit", {}, "AlphaEdit (Fang et al. 2025)"),
-    "surgery": ("knowledge_surgery", {}, "knowledge surgery (Dai et al. 2022)"),
-    "causal-neuron": ("causal_neuron", {}, "causal neurons, found by tracing"),
-    "ft-m": ("fine_tuning", {"preset": "ft-m"}, "fine-tuning (FT-M)"),
-    "ft": ("fine_tuning", {"preset": "ft"}, "fine-tuning (FT)"),
-    "ft-l": ("fine_tuning", {"preset": "ft-l"}, "fine-tuning, bounded (FT-L)"),
-}
 GIVEN = {"layer", "layers", "token", "neurons", "covariance", "covariances"}  # what a plan can say to an editor
 
 
-def offered() -> dict[str, tuple[str, dict[str, Any], str]]:
+def offered() -> dict[str, Called]:
     """The editors of the page, plug-ins among them: those that give a fact another answer and need no more than GIVEN.
 
     >>> "r-rome" in offered() and "erasure" not in offered()
     True
     """
-    named = {own for own, _, _ in EDITORS.values()} | {"erasure"}  # erasing wishes for no answer
+    named = {c.editor for c in CALLED.values()} | {"erasure"}  # erasing wishes for no answer
     free = [n for n in editors.names() if n not in named and _needed(editors[n]) <= GIVEN]
-    return EDITORS | {name: (name, {}, f"{name.replace('_', ' ')} (plug-in)") for name in free}
+    return {name: called(name) for name in (*CALLED, *free)}
 
 
 def described() -> list[dict[str, Any]]:
@@ -54,8 +43,8 @@ def described() -> list[dict[str, Any]]:
     ('r-rome', ['covariance', 'layer', 'token'])
     """
     return [
-        {"name": name, "says": words, "takes": sorted(_fields(editors[own]) & {*GIVEN, "balance"})}
-        for name, (own, _, words) in offered().items()
+        {"name": name, "says": c.words, "takes": sorted(_fields(editors[c.editor]) & {*GIVEN, "balance"})}
+        for name, c in offered().items()
     ]
 
 
@@ -90,7 +79,7 @@ class Plan:
     @property
     def editor(self) -> type[Any]:
         """The editor's class."""
-        return editors[offered()[self.by][0]]
+        return editors[called(self.by).editor]
 
     @property
     def takes(self) -> set[str]:
@@ -120,7 +109,7 @@ class Plan:
             found = {"layers": tuple(layers)} if "layers" in self.takes else {"layer": layers[-1]}
         if self.looks_up and token is not None:
             found["token"] = token
-        return {**found, **offered()[self.by][1], **self.more}
+        return {**found, **called(self.by).settings, **self.more}
 
     def made(self, model: Model, layer: int | None, token: str | None, progress: Tell | None = None) -> Edit:
         """The edit. Changes nothing. Raises EngramError."""
@@ -171,7 +160,7 @@ class Plan:
         made = f"eg.{name}"
         if not hasattr(home, name):  # a plug-in's
             lines.append("from engram.editors import editors")
-            made = f"editors[{offered()[self.by][0]!r}]"
+            made = f"editors[{called(self.by).editor!r}]"
         return [
             *lines, f"by = {made}({', '.join(self._told(token))})",
             f"edit = eg.rewrite(model, fact.becoming({self.to!r}), by=by, prompt=prompt)",
@@ -197,7 +186,7 @@ class Plan:
             told.append("covariances=None" if self.kind == "none" else "covariances=covariances")
         if "covariance" in self.takes:
             told.append("covariance=None" if self.kind == "none" else "covariance=covariances[layers[-1]]")
-        return [*told, *(f"{k}={v!r}" for k, v in {**offered()[self.by][1], **self.more}.items())]
+        return [*told, *(f"{k}={v!r}" for k, v in {**called(self.by).settings, **self.more}.items())]
 
 
 def planned(plan: Plan, model: Model, at: tuple[int | None, str | None], under: Sequence[Edit], tell: Tell) -> Edit:
