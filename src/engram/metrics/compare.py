@@ -48,8 +48,9 @@ def compare(
     Scores: "p before", "p after", the four published changes ("ratio of means", "mean of ratios", "absolute",
     "symmetric fold"), "log-probability", "accuracy" and "mean reciprocal rank" before and after, and the "p-value" of
     a paired test (sign flips, over facts). For every control, e.g. the same prompts under matched chance neurons, or
-    other facts under the same neurons: its own `change`, as "<control>: ratio of means", and the target's minus the
-    control's, as "minus <control>: ratio of means". For every one of `metrics`, a name or a value: its mean.
+    other facts under the same neurons: its own `change`, as "chance: ratio of means" where it is called chance, and
+    the target's minus the control's, as "minus chance: ratio of means". For every one of `metrics`, a name or a value:
+    its mean.
 
     Intervals are 95 % bootstraps over facts (a prompt without a fact is a cluster of its own). A control that asks
     about the same facts is resampled together with the target, any other one independently. With one fact there is
