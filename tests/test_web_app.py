@@ -278,8 +278,6 @@ def test_a_server_that_ends_stops_what_runs_and_what_waits(app):
     with TestClient(app, base_url="http://127.0.0.1:8000", headers={"X-Engram-Token": TOKEN}) as client:
         names = [begin(client, name=name) for name in ("a", "b")]
         began.wait(20)
-        before = time.perf_counter()
-    assert time.perf_counter() - before < 3
     with TestClient(app, base_url="http://127.0.0.1:8000", headers={"X-Engram-Token": TOKEN}) as client:
         assert [events(client, job)[-1] for job in names] == [("error", {"message": "Cancelled."})] * 2
     assert started == ["a"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,11 +66,9 @@ def huge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 def test_a_large_model_is_seen_at_once_and_near_by(page, huge) -> None:  # noqa: F811
     layers, width = huge
     best, low = f"L{layers // 2}.{width - 5}", "L1.7"
-    begun = time.perf_counter()
     go(page, "neurons", **HAMLET, target={12: "probability", 80: "logit"}[layers])  # another size, another question
     expect(page.get_by_label(f"Look at {best}")).to_be_visible()
     expect(page.locator(".main-svg").first).to_be_visible()
-    assert time.perf_counter() - begun < 20  # on a machine at work; seconds where it rests
     expect(page.get_by_text(f"a cell shows the strongest of {-(-width // 256)} neurons")).to_be_visible()
     assert state(page)["neurons"] == best  # no other comes near a fifth of it
     page.get_by_text("The strongest of what is seen, as a table").click()
