@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ class Registry(Generic[T]):
         self._classes: dict[str, type[T]] = {}
         self._broken: dict[str, BrokenPlugin] = {}
         self._read = self._warned = False
+        self._reading = threading.RLock()
 
     def __call__(self, name: str) -> Callable[[type[C]], type[C]]:
         """Class decorator: register under `name`. Raises ValueError, TypeError: a mistake in the program."""
@@ -131,24 +133,29 @@ class Registry(Generic[T]):
         return tuple(self._broken.values())
 
     def _read_all(self) -> None:
-        if self._read:
-            return
-        self._read = True
-        home = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(home.__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
-        for entry in entries(self.package):
-            before = dict(self._classes)
-            try:
-                load(entry)
-                if entry.name not in self._classes:
-                    raise broken(entry, f"it registers no {self.kind} of that name")
-                self._is_its_own(entry, before)
-            except BrokenPlugin as error:
-                self._classes, self._broken[entry.name] = before, error
+        with self._reading:  # whoever asks meanwhile, in another thread, waits for the whole
+            if self._read:
+                return
+            self._read = True
+            home = importlib.import_module(self.package)
+            for module in pkgutil.iter_modules(home.__path__):
+                importlib.import_module(f"{self.package}.{module.name}")
+            for entry in entries(self.package):
+                try:
+                    self._plug_in(entry)
+                except BrokenPlugin as error:
+                    self._broken[entry.name] = error
 
-    def _is_its_own(self, entry: EntryPoint, before: Mapping[str, type[T]]) -> None:
-        """Raises BrokenPlugin where that name was another's before."""
+    def _plug_in(self, entry: EntryPoint) -> None:
+        """Raises BrokenPlugin where it fails, does not register its name, or that name was another's before."""
+        before = dict(self._classes)
+        try:
+            load(entry)
+        except BrokenPlugin:
+            self._classes = before  # without what it registered before it failed
+            raise
+        if entry.name not in self._classes:
+            raise broken(entry, f"it registers no {self.kind} of that name")
         other = before.get(entry.name)
         if other is not None and other.__module__.partition(".")[0] != entry.module.partition(".")[0]:
             raise broken(entry, f"there is a {self.kind} of that name in {other.__module__}")
