@@ -31,7 +31,9 @@ class KeptEdit:
 
 @dataclass
 class Kept:
-    """At most `most` edits, the oldest forgotten first; saved ones go into `folder`, where there is one.
+    """At most `most` edits, the oldest forgotten first, but for those that the new one rests on.
+
+    Saved ones go into `folder`, where there is one.
 
     >>> Kept(most=2).listed("some model")
     []
@@ -52,7 +54,9 @@ class Kept:
             name = f"edit-{token_hex(3)}"
             self._edits[name] = KeptEdit(name, model, edit, says, python, tuple(on))
             while len(self._edits) > self.most:
-                oldest = next(iter(self._edits))
+                oldest = next((k for k in self._edits if k not in (name, *on)), None)
+                if oldest is None:
+                    break  # all of them are held under the new one
                 for gone in [oldest, *self._resting(oldest)]:
                     self._edits.pop(gone, None)
             return name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -104,9 +105,11 @@ class PlanEdit(View):
     def _plan(self) -> Plan:
         if self.subject not in self.prompt:
             raise BadSetting(f"the subject is written as it stands in the prompt: {self.subject!r} is not in it")
-        more = {"balance": self.balance} if self.by == "memit" and self.balance is not None else {}
         prompt = Prompt(self.prompt, self.answer)
-        return Plan(prompt, self.subject, self.to, self.by, self.covariance, self.tokens, more)
+        plan = Plan(prompt, self.subject, self.to, self.by, self.covariance, self.tokens)
+        if self.balance is None or "balance" not in plan.takes:
+            return plan
+        return replace(plan, more={"balance": self.balance})
 
     def _at(self, plan: Plan, model: Model, progress: Tell) -> Pointed | None:
         """Where a trace points, where it has to be asked."""
