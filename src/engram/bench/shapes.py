@@ -10,6 +10,7 @@ import torch
 from ..errors import BadSetting, UnknownName
 from ..facts import Prompt
 from ..models import Model
+from ..models.loading import device_of
 from ..models.model import GIB
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -40,7 +41,7 @@ def network(shape: str, seed: int = 0, *, dtype: str = "float32", device: str = 
     if dtype not in DTYPES:
         raise UnknownName("dtype", dtype, DTYPES)
     config = _config(shape)
-    place = _device(device)
+    place = device_of(device)
     masked = config.model_type == "bert"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -78,15 +79,6 @@ def _config(shape: str) -> Any:
             raise BadSetting(f"a shape with so many layers is written like {name}@6, not {shape!r}")
         config.num_hidden_layers = int(layers)
     return config
-
-
-def _device(device: str) -> torch.device:
-    try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise BadSetting(f"device {device!r} is not one of this machine: {str(error).splitlines()[0]}") from error
-    return place
 
 
 def _words(size: int, masked: bool) -> Any:

@@ -22,8 +22,8 @@ from ..edits import Edit, Network, Patch, Slot
 from ..errors import BadSetting, BrokenCheckpoint, UnsupportedModel
 from .conditions import holding
 from .folders import free, whole
-from .loading import _quiet
 from .loading import load as load_model
+from .loading import unreported
 from .model import Model
 from .records import Factors, as_json, from_json
 
@@ -114,7 +114,7 @@ def export(model: Model, edit: Edit, folder: str | Path) -> None:
     with whole(folder) as aside:
         try:
             net.config = copy.deepcopy(config)  # saving writes into it
-            with holding(edit, model), _quiet():
+            with holding(edit, model), unreported():
                 net.save_pretrained(aside)
         finally:
             net.config = config

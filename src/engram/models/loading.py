@@ -67,10 +67,10 @@ def load(
     where, local = _place(name, revision)
     offline = local or local_files_only or not _hub_answers()
     common = {"revision": revision, "trust_remote_code": trust_remote_code, "local_files_only": offline}
-    weights = {"dtype": _dtype(dtype), "device_map": device_map, "attn_implementation": attn_implementation}
+    weights = {"dtype": dtype_of(dtype), "device_map": device_map, "attn_implementation": attn_implementation}
     weights["use_safetensors"] = True if safetensors_only else None
-    target = _device(device)
-    with _quiet(), _told(name, local, offline):
+    target = None if device is None else device_of(device)
+    with unreported(), _told(name, local, offline):
         family, net, words = _fetch(name, where, tokenizer, common, weights)
     if target is not None:
         net.to(target)
@@ -141,9 +141,12 @@ def _hub_answers() -> bool:
     return True
 
 
-def _device(device: str | torch.device | None) -> torch.device | None:
-    if device is None:
-        return None
+def device_of(device: str | torch.device) -> torch.device:
+    """The device of this name, tried once. Raises BadSetting where this machine has none.
+
+    >>> device_of("cpu").type
+    'cpu'
+    """
     try:
         target = torch.device(device)
         torch.empty(0, device=target)
@@ -152,7 +155,12 @@ def _device(device: str | torch.device | None) -> torch.device | None:
     return target
 
 
-def _dtype(dtype: str | torch.dtype) -> str | torch.dtype:
+def dtype_of(dtype: str | torch.dtype) -> str | torch.dtype:
+    """The dtype of this name; "auto" stays. Raises UnknownName.
+
+    >>> dtype_of("bfloat16"), dtype_of("auto")
+    (torch.bfloat16, 'auto')
+    """
     if isinstance(dtype, torch.dtype):
         return dtype
     if dtype not in DTYPES:
@@ -184,7 +192,7 @@ def _whole(name: str, report: dict[str, Any], family: Family) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def unreported() -> Iterator[None]:
     """Within the block, transformers shows neither its bar over the weights nor its report: the report is read here.
 
     Downloads keep their bars.

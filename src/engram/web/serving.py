@@ -5,13 +5,10 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-import torch
-
 from .. import data
-from ..errors import BadSetting, UnknownName
 from ..facts import FactSet
 from ..models import Model, load
-from ..models.loading import DTYPES
+from ..models.loading import device_of, dtype_of
 
 
 @dataclass
@@ -41,13 +38,9 @@ class Serving:
 
     def check(self) -> None:
         """Is all this to be had? Raises UnknownName, BadSetting, BadData."""
-        if self.dtype not in DTYPES:
-            raise UnknownName("dtype", self.dtype, DTYPES)
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            said = str(error).splitlines()[0]
-            raise BadSetting(f"device {self.device!r} is not one of this machine: {said}") from error
+        dtype_of(self.dtype)
+        if self.device is not None:
+            device_of(self.device)
         self.facts()
 
     @property
