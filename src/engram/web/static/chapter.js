@@ -60,7 +60,7 @@ function picture(part, how) {
   if (part.chart) {
     place.setAttribute("role", "group");
     place.setAttribute("aria-label", `${title}. ${part.caption}`);
-    whenSeen(place, () => chart(place, adapted(part.chart), part.figure || "engram").catch((error) => place.replaceChildren(error.message)));
+    whenSeen(place, () => chart(place, () => adapted(part.chart), part.figure || "engram").catch((error) => place.replaceChildren(error.message)));
   } else {
     place.append(still(part.svg));
   }

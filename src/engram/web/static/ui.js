@@ -43,24 +43,38 @@ export function field(label, input, note = "") {
   return h("div", { class: "field" }, h("label", { for: input.id }, label), input, small);
 }
 
-// Draws a plotly figure {data, layout} in `element`, in the page's colours; drawn again when they change.
+// Draws a plotly figure {data, layout} in `element`, in the page's colours; drawn again when they change. Where the
+// figure has colours of its own that go with them, it is given as a function that makes it.
 // `name` is that of a downloaded picture. Resolves when it is drawn.
 const drawn = new Map();
 export async function chart(element, figure, name = "engram") {
   element.classList.add("chart");
-  drawn.set(element, { figure, name });
+  drawn.set(element, { make: typeof figure === "function" ? figure : () => figure, name, seen: false });
   await draw(element);
 }
 
 async function draw(element) {
-  const { figure, name } = drawn.get(element);
+  const { make, name } = drawn.get(element);
   const plotly = await library();
+  letGo(plotly);
+  const figure = make();
   await plotly.react(element, figure.data, { ...layout(), ...figure.layout, ...axes(figure.layout || {}) }, {
     displaylogo: false,
     responsive: true,
     modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
     toImageButtonOptions: { format: "svg", filename: name },
   });
+}
+
+// Plotly listens to the window for each of its drawings: it stops for those that have left the page.
+function letGo(plotly) {
+  for (const [element, one] of drawn) {
+    if (one.seen && !element.isConnected) {
+      plotly.purge(element);
+      drawn.delete(element);
+    }
+    one.seen = element.isConnected;
+  }
 }
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -104,13 +118,7 @@ function library() {
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  for (const element of [...drawn.keys()]) {
-    if (element.isConnected) {
-      draw(element);
-    } else {
-      drawn.delete(element);
-    }
-  }
+  [...drawn.keys()].filter((element) => element.isConnected).forEach(draw);
 });
 
 // A button that copies the Python that makes a result, and the text itself behind a fold.

@@ -103,11 +103,7 @@ function drawn(root, found) {
     top[trace.kind] = Math.max(top[trace.kind] || 0, trace.figure.data[0].zmax);
   }
   const all = found.arms.flatMap((arm, i) => arm.traces.map((trace) => ({ trace, place: root.querySelector(`[data-map="${i}-${trace.kind}"]`) })));
-  const draw = () => Promise.all(all.map(({ trace, place }) => chart(place, figure(trace, top[trace.kind]), `trace-${trace.kind}`)));
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const again = () => (root.isConnected ? draw() : dark.removeEventListener("change", again));
-  dark.addEventListener("change", again);
-  return draw();
+  return Promise.all(all.map(({ trace, place }) => chart(place, () => figure(trace, top[trace.kind]), `trace-${trace.kind}`)));
 }
 
 // The trace's own figure without its title, in the shades that the page's ground asks for.
