@@ -85,14 +85,17 @@ export async function follow(job, onProgress = () => {}, signal = undefined) {
 
 export const cancel = (job) => request(`/api/jobs/${encodeURIComponent(job)}`, { method: "DELETE" }).catch(() => {});
 
-const PATIENCE = 30; // tries, a second apart, to hear again of a server that went silent
+const PATIENCE = 30; // tries in a row, a second apart, to hear again of a server that went silent
 const AWAY = "The server does not answer; trying again …";
 
 // What is said of a job, to its end. A line that broke is taken up again: the server tells the latest anew.
 async function listen(path, onProgress) {
   for (let left = PATIENCE; ; left -= 1) {
     try {
-      const end = await heard(path, onProgress);
+      const end = await heard(path, (now) => {
+        left = PATIENCE;
+        onProgress(now);
+      });
       if (end) {
         return end.data;
       }

@@ -150,7 +150,7 @@ function modelForm(models) {
     if (wanted === model()) {
       return;
     }
-    set({ model: wanted === page.model ? "" : wanted, under: "" });
+    set({ model: wanted === page.model ? "" : wanted, under: "", planning: "" }); // both are of one model
     input.value = model();
     await showKept();
     shown();

@@ -16,11 +16,12 @@ function render(root, tools) {
   const live = results();
   const start = async (signal) => {
     const job = tools.state.planning || "";
+    const model = tools.model(); // another may be chosen before it is planned
     const progress = (now) => live.progress(now);
     const onJob = (id) => tools.set({ planning: id });
     try {
       const found = await tools.work("plan_edit", job ? {} : asked(tools), progress, signal, { job, onJob });
-      last = { model: tools.model(), found };
+      last = { model, found };
       await shown(live, found, tools);
     } finally {
       tools.set({ planning: "" });
