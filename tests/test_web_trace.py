@@ -25,7 +25,7 @@ def causal() -> eg.Model:
     return eg.load("engram:causal")
 
 
-def _nothing(done: int, total: int) -> None:
+def _nothing(done: int, total: int, says: str = "") -> None:
     assert 0 <= done <= total
 
 
@@ -69,7 +69,7 @@ def test_noise_is_a_number_or_a_name(causal):
 
 def test_progress_runs_from_nothing_to_the_whole_once(causal):
     told: list[float] = []
-    views["trace"](**QUESTION, samples=2).run(causal, lambda done, total: told.append(done / total))
+    views["trace"](**QUESTION, samples=2).run(causal, lambda done, total, says="": told.append(done / total))
     assert told == sorted(told)
     assert told[-1] == 1
     assert len(told) > 3

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ...models import Model
-from ...models.batching import Progress
 from ...report import trace_words as words
 from ...report.traces import interactive
 from ...tracers import CausalTracing, trace
@@ -17,6 +16,7 @@ from ...traces import Kind, unit
 from ...traces import Trace as Found
 from ..kept import kept
 from ..serving import serving
+from ..stages import Tell, stage
 from .base import Question, Word, plain, views
 
 KINDS: tuple[Kind, ...] = ("block", "ffn", "attention")
@@ -37,7 +37,7 @@ class Trace(Question):
     window: Annotated[int, Field(ge=1, le=200)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
 
-    def run(self, model: Model, progress: Progress) -> dict[str, Any]:
+    def run(self, model: Model, progress: Tell) -> dict[str, Any]:
         edits = kept.under(self.under, model.name)
         arms: list[tuple[str, Any]] = [(BARE, None), *([(UNDER, edits)] if edits else [])]
         tracers = [CausalTracing(**own) for own in self._settings()]
@@ -45,7 +45,7 @@ class Trace(Question):
         for i, (says, under) in enumerate(arms):
             found = []
             for j, by in enumerate(tracers):
-                part = _part(progress, i * len(tracers) + j, len(arms) * len(tracers))
+                part = stage(progress, i * len(tracers) + j, len(arms) * len(tracers), f"Tracing {words.NAMES[by.kind]}")
                 found.append(trace(model, self.asked(), subject=self.subject, by=by, under=under, progress=part))
             said.append(
                 {"says": says, "caption": words.captions(found, still=False), "traces": [told(t) for t in found]}
@@ -80,13 +80,6 @@ def _number(noise: str) -> float | str:
         return float(noise)
     except ValueError:
         return noise
-
-
-def _part(progress: Progress, number: int, parts: int) -> Progress:
-    def tell(done: int, total: int) -> None:
-        progress(number * total + done, parts * total)
-
-    return tell
 
 
 def told(found: Found) -> dict[str, Any]:
