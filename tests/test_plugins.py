@@ -257,6 +257,23 @@ def test_two_plug_ins_of_one_name_are_told_apart(plugged):
         _ = locators["mine"]
 
 
+def test_an_entry_point_that_is_misspelt_takes_nothing_from_others_of_its_module(plugged):
+    plugged(BODY + FROZEN.format("mine"), name="meine")
+    plugged(BODY + FROZEN.format("mine"))
+    with pytest.raises(BrokenPlugin, match="it registers no locator of that name"):
+        _ = locators["meine"]
+    assert locators["mine"].__module__ == "my_plug_in"
+
+
+def test_who_asks_in_another_thread_while_plug_ins_are_read_hears_of_all(plugged):
+    asks = "import threading\nseen = []\nother = threading.Thread(target=lambda: seen.extend(locators.names()))\n"
+    plugged(BODY + asks + "other.start()\nother.join(0.3)\n" + FROZEN.format("mine"))
+    assert "mine" in locators
+    own = sys.modules["my_plug_in"]
+    own.other.join(20)
+    assert "mine" in own.seen
+
+
 def test_a_plug_in_with_a_name_of_engrams_own_does_not_take_its_place(plugged):
     plugged(BODY, name="ablation")
     with pytest.raises(BrokenPlugin, match=r"'ablation' of my-package 2.5.*of that name in engram.locators.ablation"):
@@ -340,6 +357,17 @@ def test_metrics_that_are_unknown_or_asked_for_twice_are_refused():
         compare(some, some, metrics=["flips", Flips()])
     with pytest.raises(eg.errors.BadSetting, match="not int"):
         compare(some, some, metrics=[3])
+    with pytest.raises(eg.errors.BadSetting, match="every report has a score called 'p before'"):
+        compare(some, some, metrics=[Taken()])
+
+
+@dataclass(frozen=True)
+class Taken(Metric):
+    name: ClassVar[str] = "p before"
+    unit: ClassVar[str] = "probability"
+
+    def of(self, before: Answer, after: Answer) -> float:
+        return 0.0
 
 
 # -- the checks of engram.testing

@@ -83,6 +83,12 @@ def test_what_another_edit_rests_on_is_not_forgotten_first(causal: eg.Model) -> 
     assert not {base, top} & {one["id"] for one in kept.listed(NAME)}  # with the oldest goes what rests on it
 
 
+def test_an_edit_of_the_oldest_is_kept_and_the_oldest_with_it(causal: eg.Model) -> None:
+    names = [kept.keep(NAME, kept_erasure(causal), str(i), "") for i in range(kept.most)]
+    last = kept.keep(NAME, kept_erasure(causal), "last", "", on=[names[0]])
+    assert [one["id"] for one in kept.listed(NAME)] == [names[0], *names[2:], last]
+
+
 def kept_erasure(model: eg.Model) -> eg.Edit:
     wish = eg.Fact("a", "b", "c").becoming(None)
     return eg.rewrite(model, wish, by=eg.Erasure(eg.NeuronSet.parse("L0.1")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,7 +69,7 @@ def compare(
     test = paired_test(target.pairs.before, target.pairs.after, target.pairs.facts, seed=seed)
     rows = [*_probabilities(target), *_others(target, before, after)]
     rows.append(_Row("p-value", "p-value", test.n, test.p, draws=None))
-    rows += [_measured(metric, target, before, after) for metric in own]
+    rows += _measured(own, {row.name for row in rows}, target, before, after)
     for i, (name, (b, a)) in enumerate((controls or {}).items()):
         rows += _against(carried, name, target, _sample(f"the control {name!r}", b, a, seed + 1 + i))
     scores = [row.score() for row in rows if math.isfinite(row.value)]
@@ -132,10 +132,15 @@ def _others(target: _Sample, before: Answers, after: Answers) -> list[_Row]:
     ]
 
 
-def _measured(metric: Metric, target: _Sample, before: Answers, after: Answers) -> _Row:
-    values = np.array([metric.of(b, a) for b, a in zip(before, after, strict=True)], float)
-    row = target.row(metric.name, metric.unit, average_of_known, [values], metric.better)
-    return replace(row, n=int(np.isfinite(values).sum()), own=True)
+def _measured(
+    own: Sequence[Metric], taken: Collection[str], target: _Sample, before: Answers, after: Answers
+) -> Iterator[_Row]:
+    for metric in own:
+        if metric.name in taken:
+            raise BadSetting(f"every report has a score called {metric.name!r}: no metric can have that name")
+        values = np.array([metric.of(b, a) for b, a in zip(before, after, strict=True)], float)
+        row = target.row(metric.name, metric.unit, average_of_known, [values], metric.better)
+        yield replace(row, n=int(np.isfinite(values).sum()), own=True)
 
 
 def _against(change: Change, name: str, target: _Sample, control: _Sample) -> list[_Row]:
