@@ -45,7 +45,8 @@ class Trace(Question):
         for i, (says, under) in enumerate(arms):
             found = []
             for j, by in enumerate(tracers):
-                part = stage(progress, i * len(tracers) + j, len(arms) * len(tracers), f"Tracing {words.NAMES[by.kind]}")
+                at, parts = i * len(tracers) + j, len(arms) * len(tracers)
+                part = stage(progress, at, parts, f"Tracing {words.NAMES[by.kind]}")
                 found.append(trace(model, self.asked(), subject=self.subject, by=by, under=under, progress=part))
             said.append(
                 {"says": says, "caption": words.captions(found, still=False), "traces": [told(t) for t in found]}
