@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,7 +22,7 @@ from ..models.identity import model_key, tokenizer_of
 from ..models.perplexity import kind_of_perplexity, surprise
 from ..results import Answer, Report, Score
 from .base import Case, Result, experiments, halves
-from .drawn import Drawn, Skipped, left_out
+from .drawn import Drawn, LeftOut, Skipped, left_out
 from .erasing import TEXTS
 
 CALLED = ("first model", "second model")
@@ -248,6 +247,5 @@ def _notes(done: Sequence[Result], facts: Sequence[Changed], read: Sequence[Scor
         )
     elif not read:
         yield "ordinary text was not read"
-    for reason, n in Counter(s["reason"].partition(":")[0] for r in done for s in r["skipped"]).most_common():
-        yield f"left out: {n} ({reason})"
+    yield from LeftOut.of(done).notes()
     yield "a fact is known that comes first in at least half of its prompts; log P is the mean over them"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 
 import numpy as np
 
@@ -29,10 +30,7 @@ def elsewhere(model: Model, facts: FactSet, without: Collection[str], *, most: i
         for i in np.random.default_rng(0).permutation(len(apart)):
             if len(found) == most:
                 return found
-            try:
-                own = facts.prompts(apart[int(i)], blank_last=model.blank_last)
-                model.rows(own[turn])
-            except (UnaskablePrompt, IndexError):
-                continue
-            found.append(own[turn])
+            own = facts.prompts(apart[int(i)], blank_last=model.blank_last)[turn : turn + 1]
+            with suppress(UnaskablePrompt):
+                found += [p for p in own if model.rows(p)]
     return found

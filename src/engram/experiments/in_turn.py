@@ -6,7 +6,6 @@ all cases edited so far are asked again, ordinary text is read, and the weights 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from ..models.editing import slots_of
 from ..models.perplexity import kind_of_perplexity, surprise
 from ..results import Report, Score
 from .base import Case, Result, experiments
-from .drawn import Drawn, Skipped, left_out
+from .drawn import Drawn, LeftOut, Skipped, left_out
 from .editing import records_of
 from .erasing import TEXTS
 from .judging import UNEDITED, Condition, readings, sentences
@@ -175,5 +174,4 @@ def _notes(done: Iterable[Result]) -> Iterator[str]:
         for check in r["checked"]:
             if check["alarm"]:
                 yield f"ALARM, {check['editor']} after {check['edits']} edits: {check['alarm']}"
-        for reason, n in Counter(s["reason"].partition(":")[0] for s in r["skipped"]).most_common():
-            yield f"left out: {n} ({reason})"
+        yield from LeftOut.of([r]).notes()
