@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import sys
 import threading
@@ -57,14 +56,15 @@ class Hub:
 
 def libraries(extra: str = "") -> list[Library]:
     """What engram needs, or what an extra adds to it, as the installed engram says itself."""
-    found = []
-    for line in requires("engram") or ():
-        what, _, condition = line.partition(";")
-        named = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", condition)
-        if (named[1] if named else "") == extra:
-            name, wanted = re.fullmatch(r"([\w.-]+)(?:\[[^]]*])?\s*\(?([^)]*)\)?\s*", what).groups()  # type: ignore[union-attr]
-            found.append(Library(name, _version(name), ",".join(sorted(wanted.split(","), reverse=True))))
-    return found
+    from packaging.requirements import Requirement
+
+    def asked(need: Requirement, extra: str) -> bool:
+        return need.marker is None or need.marker.evaluate({"extra": extra})
+
+    needs = [Requirement(line) for line in requires("engram") or ()]
+    own = [need for need in needs if asked(need, extra) and not (extra and asked(need, ""))]
+    wanted = [",".join(sorted(map(str, need.specifier), reverse=True)) for need in own]
+    return [Library(need.name, _version(need.name), w) for need, w in zip(own, wanted, strict=True)]
 
 
 def _version(name: str) -> str | None:

@@ -11,8 +11,7 @@ import typer
 from typer import Argument, Option
 
 from ..errors import BadData, BadSetting
-from . import _named as named
-from . import _show
+from . import _named, _show
 from ._options import Json
 from ._show import NUMBER, TEXT
 
@@ -77,7 +76,7 @@ def _selector(by: str, threshold: float, share: str, more: Sequence[str]) -> tup
     if by != "shared":
         if (threshold, share) != (THRESHOLD, SHARE):
             raise BadSetting(f"--threshold and --share are for --by shared; settings of {by} are given by --set")
-        made: Selector = named.made(selectors, by, more)
+        made: Selector = _named.made(selectors, by, more)
         return made, {"by": by, **{f.name: getattr(made, f.name) for f in dataclasses.fields(cast("Any", made))}}
     if more:
         raise BadSetting("--set is for --by another selector; those of shared are --threshold and --share")

@@ -1,4 +1,6 @@
-"""Does a plug-in keep what engram promises of its kind? A check for each kind; that of families is in `contract`."""
+"""Does a plug-in keep what engram promises of its kind? That of families is in `contract`; tracers and interventions
+have none.
+"""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def a_number_or_nan_for_every_prompt(it: Metric) -> None:
         found = it.of(before, after)
         _must(isinstance(found, float), f"it gives {found!r}, and is to give a float")
         again = it.of(before, after)
-        _must(found == again or math.isnan(found) == math.isnan(again) is True, "it was another one again")
+        _must(found == again or (math.isnan(found) and math.isnan(again)), "it was another one again")
 
 
 def a_report_has_it_with_its_unit(it: Metric) -> None:
