@@ -35,8 +35,7 @@ def page() -> str:
 
 def _commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Every command below this one, in the order of the help."""
-    for name in group.list_commands(None):
-        command = group.commands[name]
+    for name, command in group.commands.items():  # those of plug-ins are not there
         if command.hidden:
             continue
         yield f"{path} {name}", command
@@ -50,7 +49,7 @@ def _section(path: str, command: Any) -> list[str]:
     depth = "#" * path.count(" ") + "#"
     lines = [f"{depth} {path}", "", *_told(command.help or "")]
     if hasattr(command, "commands"):
-        return [*lines, f"Commands: {', '.join(f'`{name}`' for name in command.list_commands(None))}.", ""]
+        return [*lines, f"Commands: {', '.join(f'`{name}`' for name in command.commands)}.", ""]
     usage = " ".join([path, *(_asked(p, command) for p in asked), *(["[OPTIONS]"] if given else [])])
     lines += ["```text", usage, "```", ""]
     lines += [f"* `{_asked(p, command)}`: {_said(p.help)}" for p in asked if p.help]

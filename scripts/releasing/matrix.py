@@ -134,7 +134,10 @@ def ran(python: str, home: Path, tests: Iterable[str]) -> str:
     files = [f"tests/test_{name}.py" for name in tests]
     old = "ignore::DeprecationWarning"  # what libraries of different days hold against each other
     command = [python, "-m", "pytest", "-q", "-n", "auto", "-p", "no:cacheprovider", "-W", old, *files]
-    done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=LONGEST, check=False)
+    try:
+        done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=LONGEST, check=False)
+    except subprocess.TimeoutExpired:
+        return f"FAILED: not done after {LONGEST} s"
     lines = done.stdout.splitlines()
     if done.returncode:
         log.info("%s", "\n".join(x for x in lines if x.startswith(("FAILED", "ERROR", "E  ")))[:4000])
