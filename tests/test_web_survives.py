@@ -50,6 +50,7 @@ def serves(runs: Path, port: int, token: str = TOKEN, **how: float) -> Iterator[
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the server did not start"
         time.sleep(0.02)
     try:
         yield f"http://127.0.0.1:{port}"
