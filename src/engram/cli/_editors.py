@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,13 @@ from typer import Option
 from ..errors import BadData, BadSetting, UnknownName
 from ..neurons import NeuronSet
 from ..registry import told
+from ._named import value
 from ._show import number
 
 if TYPE_CHECKING:
     from ..editors import Editor
     from ..facts import FactSet, Prompt
     from ..models import Model
-
-BELOW = 2  # layers below the one that the trace names, which an editor of several layers changes too
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ class How:
                 raise BadSetting(f"a covariance is named by --covariance, not by {one!r}")
             if name not in known:
                 raise UnknownName(f"setting of {self.by}", name, known)
-            given[name] = _inside(given.get(name, known[name]), inner, text) if dot else _value(text)
+            given[name] = _inside(given.get(name, known[name]), inner, text) if dot else value(text)
         return given
 
     def editor(self, model: Model, prompt: Prompt, subject: str, found: NeuronSet | None) -> tuple[Editor, Spot | None]:
@@ -203,14 +201,12 @@ def spot(model: Model, prompt: Prompt, subject: str, layers: Sequence[int] | Non
     from ..experiments.pointing import pointed
 
     at = pointed(model, prompt, subject, layers=layers, token=token)
-    found, layer = at.trace, at.layer
+    found = at.trace
     why = (
         f"largest effect of tracing with one FFN restored: {number(at.effect)} of P({found.answer.strip()}) "
         f"{number(found.clean)}, corrupted {number(found.corrupted)}, mean of {found.samples} samples"
     )
-    return Spot(
-        tuple(range(max(0, layer - BELOW), layer + 1)) if layers is None else tuple(sorted(layers)), at.token, why
-    )
+    return Spot(at.layers if layers is None else tuple(sorted(layers)), at.token, why)
 
 
 def _texts(spec: str) -> list[str]:
@@ -229,19 +225,6 @@ def _texts(spec: str) -> list[str]:
     return kept
 
 
-def _value(text: str) -> Any:
-    """As JSON has it, and else the text itself; lists are tuples."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return _tuples(value)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
 def _inside(now: Any, name: str, text: str) -> Any:
     """A setting that has settings itself, such as a search, with one of them changed."""
     if isinstance(now, dataclasses.Field):
@@ -250,4 +233,4 @@ def _inside(now: Any, name: str, text: str) -> Any:
         raise BadSetting(f"{name} is set in {now!r}, which has no settings")
     if name not in (known := [f.name for f in dataclasses.fields(now)]):
         raise UnknownName("setting", name, known)
-    return dataclasses.replace(now, **{name: _value(text)})
+    return dataclasses.replace(now, **{name: value(text)})

@@ -52,14 +52,22 @@ def made(
 
 
 def _pair(text: str) -> tuple[str, Any]:
-    """A setting's name, and its value as JSON has it, or else as it stands there; lists are tuples."""
-    name, equals, value = text.partition("=")
+    name, equals, given = text.partition("=")
     if not equals:
         raise BadSetting(f"a setting is given as name=value, not {text!r}")
+    return name, value(given)
+
+
+def value(text: str) -> Any:
+    """As JSON has it, or else the text itself; lists are tuples.
+
+    >>> value("[1, 2]"), value("0.5"), value("mean")
+    ((1, 2), 0.5, 'mean')
+    """
     try:
-        return name, _tuples(json.loads(value))
+        return _tuples(json.loads(text))
     except ValueError:
-        return name, value
+        return text
 
 
 def _tuples(value: Any) -> Any:

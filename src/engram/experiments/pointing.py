@@ -12,6 +12,17 @@ from ..models.batching import Progress
 from ..tracers import CausalTracing, trace
 from ..traces import Trace
 
+BELOW = 2  # layers below the one that is pointed at, which an editor of several layers changes too
+
+
+def with_below(layer: int) -> tuple[int, ...]:
+    """The layers that an editor of several changes where this one is pointed at, itself the last.
+
+    >>> with_below(5), with_below(1)
+    ((3, 4, 5), (0, 1))
+    """
+    return tuple(range(max(0, layer - BELOW), layer + 1))
+
 
 @dataclass(frozen=True, slots=True)
 class Pointed:
@@ -24,6 +35,11 @@ class Pointed:
     token: str | int
     effect: float
     trace: Trace
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """For an editor of several layers: its own and those below it."""
+        return with_below(self.layer)
 
 
 def pointed(

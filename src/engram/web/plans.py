@@ -13,6 +13,7 @@ from ..editors import editors, rewrite
 from ..editors.called import CALLED, Called, called
 from ..edits import Edit
 from ..errors import UnknownName
+from ..experiments.pointing import with_below
 from ..facts import SUBJECT, Fact, Prompt
 from ..locators import IntegratedGradients, locate
 from ..models import Model, holding
@@ -20,7 +21,6 @@ from ..selectors import Shared
 from . import keys
 from .stages import Tell, passes, stage
 
-BELOW = 2  # layers below the one that was named, which an editor of several layers changes too
 FOUND = {"threshold": 0.2, "share": "0.7"}  # of neurons, as `engram edit` finds them
 GIVEN = {"layer", "layers", "token", "neurons", "covariance", "covariances"}  # what a plan can say to an editor
 
@@ -100,7 +100,7 @@ class Plan:
         """Those it writes in, where this one is named."""
         if layer is None or not self.placed:
             return ()
-        return tuple(range(max(0, layer - BELOW), layer + 1)) if "layers" in self.takes else (layer,)
+        return with_below(layer) if "layers" in self.takes else (layer,)
 
     def settings(self, layers: Sequence[int], token: str | None) -> dict[str, Any]:
         """All of the editor's that are given, but for neurons and second moments."""
@@ -169,8 +169,7 @@ class Plan:
     def _layers_python(self, layer: int | None) -> str:
         if layer is not None:
             return repr(self.layers(layer))
-        several = f"tuple(range(max(0, found.layer - {BELOW}), found.layer + 1))"
-        return several if "layers" in self.takes else "(found.layer,)"
+        return "found.layers" if "layers" in self.takes else "(found.layer,)"
 
     def _told(self, token: str | None) -> list[str]:
         """The settings as Python has them."""
