@@ -86,6 +86,18 @@ def test_a_chart_is_saved_as_svg(page) -> None:  # noqa: F811
     assert b"Dublin" in content
 
 
+def test_a_chart_takes_the_colours_of_the_dark_and_is_let_go_with_its_part(page) -> None:  # noqa: F811
+    go(page, "trace", **DUBLIN, traced="1", samples="2")
+    expect(page.locator("[data-map='0-attention'] .nsewdrag")).to_be_visible()
+    chart = page.locator("[data-map='0-block']").element_handle()
+    light = chart.evaluate("it => JSON.stringify(it.data[0].colorscale)")
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("([it, light]) => JSON.stringify(it.data[0].colorscale) !== light", arg=[chart, light])
+    page.get_by_role("link", name="Ask", exact=True).click()
+    expect(page.locator(".layers .nsewdrag").first).to_be_visible()
+    assert chart.evaluate("it => it._fullLayout === undefined")  # nothing of plotly's holds it any more
+
+
 def test_runs_of_two_models_stand_side_by_side_and_are_saved_together(page, home, of_masked) -> None:  # noqa: F811
     go(page, "runs", run="first", other=of_masked)
     line = page.locator(".results p", has_text="First:")
