@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,7 @@ pytest.importorskip("pydantic", reason="the page needs the extra engram[web]")
 from pydantic import ValidationError
 
 import engram as eg
+from engram.editors import editors
 from engram.errors import BadSetting, UnknownName
 from engram.experiments.before_after import before_after, together
 from engram.experiments.pointing import pointed
@@ -21,6 +25,7 @@ from engram.web.views.base import views
 WISH = {"prompt": "The capital of Ireland is [Y].", "answer": "Dublin", "subject": "Ireland", "to": "Paris"}
 QUICK = {**WISH, "by": "ft-m", "layer": 0}
 PROMPT = eg.Prompt(WISH["prompt"], WISH["answer"])
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "engram_example" / "src"
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +126,28 @@ def test_each_editor_writes_where_it_says_and_its_python_makes_the_same(causal, 
     assert there["edit"] == edit
     if at is not None:
         assert edit.layers[-1] == at.layer
+
+
+@pytest.fixture
+def plugged(monkeypatch):
+    """The example's editor, as an installed package would bring it, for the length of a test."""
+    editors.names()
+    monkeypatch.setattr(editors, "_classes", dict(editors._classes))
+    monkeypatch.syspath_prepend(EXAMPLE)
+    importlib.import_module("engram_example.editor")
+    yield "swapped"
+    for module in [name for name in sys.modules if name.partition(".")[0] == "engram_example"]:
+        del sys.modules[module]
+
+
+def test_an_editor_of_a_plug_in_is_offered_and_its_python_makes_the_same(causal, plugged):
+    assert "swapped" in offered()
+    name = views["plan_edit"](**{**WISH, "by": plugged}).run(causal, _nothing)["id"]
+    edit = kept.entry(name, causal.name).edit
+    assert edit.method == "swapped"
+    there: dict[str, object] = {"eg": eg, "model": causal}
+    exec(views["plan_edit"](**{**WISH, "by": plugged})._plan().python(None, None), there)
+    assert there["edit"] == edit
 
 
 def test_the_trace_that_points_is_that_of_one_ffn(causal):
