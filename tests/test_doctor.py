@@ -121,6 +121,12 @@ def test_a_torch_that_cannot_be_imported_is_told(monkeypatch) -> None:
     assert cpu["what"].startswith("torch cannot be imported")
 
 
+def test_libraries_that_cannot_be_imported_do_not_keep_the_rest_from_being_told(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert _machine.hub().why.startswith("huggingface_hub cannot be imported")
+    assert [x["of"] for x in _machine.caches()] == ["data sets"]
+
+
 # -- the hub, played by this machine
 
 

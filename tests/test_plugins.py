@@ -142,6 +142,7 @@ def test_every_kind_is_found_by_name_on_the_command_line(used):
     assert edited["edit"]["method"] == "swapped"
     halved, flips = asked["metrics"]
     assert (halved["name"], halved["unit"], halved["n"], flips["value"]) == ("halved", "fraction", 1, 0.0)
+    assert halved["settings"] == {"name": "halved", "part": 0.9}
     before, after = (asked["answers"][0][when]["probability"] for when in ("before", "after"))
     assert halved["value"] == (after < 0.9 * before)
     assert (moons["name"], moons["facts"]) == ("moons", 18)

@@ -8,7 +8,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -132,8 +132,10 @@ def hub(patience: float = PATIENCE) -> Hub:
 
     HF_HUB_OFFLINE and HF_ENDPOINT are honoured, for they are read where the models are loaded from.
     """
-    from huggingface_hub import constants  # comes with transformers
-
+    try:
+        from huggingface_hub import constants  # comes with transformers
+    except ImportError as error:  # a broken installation, as with torch
+        return Hub("-", "not reachable", f"huggingface_hub cannot be imported: {error}")
     endpoint = constants.ENDPOINT
     if constants.HF_HUB_OFFLINE:
         return Hub(endpoint, "offline by choice", "HF_HUB_OFFLINE is set; models that are in the cache can be loaded")
@@ -165,10 +167,15 @@ def _said(endpoint: str, patience: float) -> str:
 
 def caches() -> list[dict[str, Any]]:
     """Where downloads are kept, the bytes that are free there, and whether one may write there."""
-    import pooch
-    from huggingface_hub import constants
+    places: dict[str, Path] = {}
+    with suppress(ImportError):  # which library is not there, the list of libraries says
+        from huggingface_hub import constants
 
-    places: Mapping[str, Path] = {"models": Path(constants.HF_HUB_CACHE), "data sets": Path(pooch.os_cache("engram"))}
+        places["models"] = Path(constants.HF_HUB_CACHE)
+    with suppress(ImportError):
+        import pooch
+
+        places["data sets"] = Path(pooch.os_cache("engram"))
     found = []
     for what, folder in places.items():
         there = next(p for p in (folder, *folder.parents) if p.exists())  # a folder that is yet to be made
