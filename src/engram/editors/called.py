@@ -19,7 +19,7 @@ CALLED: Mapping[str, Called] = {
     "rome": Called("rome", {"preset": "rome"}, "ROME as published (Meng et al. 2022)"),
     "p-rome": Called("rome", {"preset": "p-rome"}, "p-ROME, the sentence alone"),
     "memit": Called("memit", {}, "MEMIT (Meng et al. 2023)"),
-    "alphaedit": Called("alpha_edit", {}, "AlphaEdit (Fang et al. 2025)"),
+    "alphaedit": Called("alpha_edit", {}, "AlphaEdit (Fang et al. 2024)"),
     "surgery": Called("knowledge_surgery", {}, "knowledge surgery (Dai et al. 2022)"),
     "causal_neuron": Called("causal_neuron", {}, "causal neurons, found by tracing (Wen & Bai)"),
     "ft-m": Called("fine_tuning", {"preset": "ft-m"}, "fine-tuning (FT-M)"),
