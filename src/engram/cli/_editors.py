@@ -52,7 +52,7 @@ class How:
 
     by: Annotated[
         str,
-        Option(help="rome (as published), r-rome, p-rome, surgery, memit, alphaedit, ft, ft-l, ft-m, or a plug-in's."),
+        Option(help="rome, r-rome, p-rome, surgery, memit, alphaedit, ft, ft-l, ft-m, causal_neuron, or a plug-in's."),
     ] = "r-rome"
     layer: Annotated[
         list[int] | None, Option(help="Where it writes; of memit several. [where a trace has its largest effect]")
