@@ -161,6 +161,15 @@ def test_a_covariance_is_read_from_ordinary_text(tmp_path: Path) -> None:
     assert (source["texts"], source["tokens"]) == (c.source["texts"], 200)
 
 
+def test_what_was_read_of_ordinary_text_is_kept_for_the_next_edit(tmp_path: Path) -> None:
+    told = (*CAUSAL, *QUICK, "--covariance", "shipped", "--tokens", 200, "--cache", tmp_path / "moments", "--json")
+    first = json.loads(engram("edit", *told).stdout)["edit"]["settings"]["covariance"]
+    (kept,) = (tmp_path / "moments").iterdir()
+    before = kept.stat().st_mtime_ns
+    assert json.loads(engram("edit", *told).stdout)["edit"]["settings"]["covariance"] == first
+    assert kept.stat().st_mtime_ns == before
+
+
 def test_settings_are_read_as_json_and_else_as_they_stand() -> None:
     how = How(by="surgery", set_=["add=4", "preset=paper", "scaled=true"])
     assert how.settings() == {"add": 4, "preset": "paper", "scaled": True}
@@ -353,6 +362,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(saved: Path, hub: Hub, monkeyp
         (["edit", *TOLD, "--by", "surgery", "--token", "asked"], "--token is not for --by surgery"),
         (["edit", *TOLD, "--by", "rome", "--neurons", "L1.1"], "--neurons is not for --by rome"),
         (["edit", *TOLD, "--by", "ft", "--covariance", "none"], "--covariance is not for --by ft"),
+        (["edit", *TOLD, "--cache", "moments"], "--cache keeps what was read of ordinary text, and none is read"),
         (["edit", *TOLD, "--layer", 1, "--layer", 2], "writes in one layer, not in 2"),
         (["edit", *TOLD, "--layer", 9], "has layers 0 to 3, and not 9"),
         (["edit", *TOLD, "--token", "first"], "no token to look up called 'first'"),

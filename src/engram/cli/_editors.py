@@ -46,6 +46,14 @@ class Among:
         return elsewhere(model, self.facts, self.without)
 
 
+def useful(cache: Path | None, covariance: str | None) -> None:
+    """Raises BadSetting for a cache where no ordinary text is read that it could keep."""
+    if cache is not None and covariance in (None, "none", "asked"):
+        raise BadSetting(
+            "--cache keeps what was read of ordinary text, and none is read: give --covariance shipped, or a file"
+        )
+
+
 @dataclass(frozen=True)
 class How:
     """An editor and where it writes; what is not given is looked for, and told."""
@@ -99,6 +107,7 @@ class How:
             raise BadSetting(f"--by {self.by} writes in one layer, not in {len(self.layer or ())}")
         from ..editors.called import called
 
+        useful(self.cache, self.covariance)
         given: dict[str, Any] = dict(called(self.by).settings)
         for one in self.set_ or ():
             name, equals, text = one.partition("=")

@@ -12,7 +12,7 @@ from typer import Option
 
 from ..errors import BadSetting, UnknownName
 from ._drawn import Drawing, Source
-from ._editors import Among, How
+from ._editors import Among, How, useful
 from ._options import Json, ModelOptions
 from ._running import Places
 
@@ -81,6 +81,7 @@ class Editors:
 
     def check(self) -> None:
         """Raises UnknownName, BadSetting, before anything takes long."""
+        useful(self.cache, self.covariance)
         for name, own in self.named.values():
             if name in THROUGH:
                 _through(name, own)
@@ -102,7 +103,9 @@ class Editors:
                 yield _through(name, own)
                 continue
             settings = [*self._settings(name), *own]
-            how = How(by=name, covariance=self._covariance(name), tokens=self.tokens, cache=self.cache, set_=settings)
+            covariance = self._covariance(name)
+            cache = None if covariance is None else self.cache
+            how = How(by=name, covariance=covariance, tokens=self.tokens, cache=cache, set_=settings)
             loaded = loaded or model.load()
             given = how.settings()
             layers = given.get("layers") or ([given["layer"]] if "layer" in given else self.layer)
