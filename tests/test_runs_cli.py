@@ -50,6 +50,27 @@ def test_a_run_that_is_whole_is_told_again_and_another_is_refused(run: Path) -> 
     assert "settings.floor is 0.1 there, and would be 0.2" in other.stderr
 
 
+def test_where_there_is_no_terminal_a_run_still_says_how_far_it_is(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("engram.cli._running.MINUTE", 0.0)
+    result = engram("run", "attribution", *CHOICE, "--out", tmp_path / "run")
+    assert result.exit_code == 0
+    lines = [line for line in result.stderr.splitlines() if line.startswith("attribution: ")]
+    assert lines[-1].startswith("attribution: 3 of 3 facts, ")
+    assert lines[-1].endswith(" left")
+    assert "\x1b" not in result.stderr
+
+
+def test_an_interrupted_run_says_that_the_same_command_goes_on(tmp_path: Path, monkeypatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("engram.runs.run", stop)
+    result = engram("run", "attribution", *CHOICE, "--out", tmp_path / "run")
+    assert result.exit_code == 130
+    assert f"what is done is kept in {tmp_path / 'run'}, and the same command goes on with it" in result.stderr
+    assert "kept" not in engram("run", "attribution", *CHOICE).stderr  # nothing is
+
+
 def test_verify_ends_with_1_unless_all_is_whole(run: Path, tmp_path: Path) -> None:
     assert said("verify", run)["complete"] is True
     broken = tmp_path / "run"

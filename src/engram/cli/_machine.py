@@ -89,9 +89,10 @@ def devices() -> list[dict[str, Any]]:
     except (ImportError, OSError) as error:  # a broken installation is what one calls the doctor for
         why = f"torch cannot be imported: {error}"
         return [{"device": "cpu", "there": False, "memory": _memory(), "free": _memory(free=True), "what": why}]
+    n = torch.get_num_threads()
     cpu = {
         "device": "cpu", "there": True, "memory": _memory(), "free": _memory(free=True),
-        "what": f"{torch.get_num_threads()} threads of torch, {os.cpu_count()} cores",
+        "what": f"{n} {'thread' if n == 1 else 'threads'} of torch, {os.cpu_count()} cores",
     }  # fmt: skip
     found: list[dict[str, Any]] = [cpu]
     for i in range(torch.cuda.device_count()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from ..experiments import Experiment
     from ..facts import FactSet
     from ..store import Run
+
+MINUTE = 60.0
 
 
 @dataclass(frozen=True)
@@ -66,27 +69,40 @@ class Places:
         from ..runs import run
 
         where: Any = self.on
-        with meter(called) as show:
-            return run(
-                experiment, facts, model, out=out, on=where, workers=self.workers, threads=self.threads,
-                retry=self.retry, timeout=self.timeout, address=self.address, progress=show,
-            )  # fmt: skip
+        try:
+            with meter(called) as show:
+                return run(
+                    experiment, facts, model, out=out, on=where, workers=self.workers, threads=self.threads,
+                    retry=self.retry, timeout=self.timeout, address=self.address, progress=show,
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            if self.out is not None:
+                typer.echo(f"stopped; what is done is kept in {out}, and the same command goes on with it", err=True)
+            raise
 
 
 @contextmanager
 def meter(what: str) -> Iterator[Callable[[int, int, float], None]]:
-    """A bar on stderr with the rate and the time left, for the length of a block; nothing where that is no terminal."""
+    """How far it is, with the rate and the time left, on stderr, for the length of a block.
+
+    A bar, or where that is no terminal, a line after every minute.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = Console(stderr=True)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
+        task, said = bar.add_task("", total=None), time.monotonic()
 
         def show(done: int, total: int, rate: float) -> None:
+            nonlocal said
             left = f", {clock((total - done) / rate)} left" if rate else ""
-            bar.update(task, completed=done, total=total, description=f"facts, {rate:.2g} a second{left}")
+            told = f"facts, {rate:.2g} a second{left}"
+            bar.update(task, completed=done, total=total, description=told)
+            if not console.is_terminal and time.monotonic() - said >= MINUTE:
+                said = time.monotonic()
+                typer.echo(f"{what}: {done} of {total} {told}", err=True)
 
         yield show
 

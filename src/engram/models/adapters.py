@@ -78,7 +78,7 @@ def load(folder: str | Path) -> Edit:
         raise BrokenCheckpoint(
             f"{folder} holds no whole edit: it lacks {', '.join(missing)}. An adapter that PEFT made is no edit"
             if there.is_dir()
-            else f"there is no folder {folder}"
+            else f"there is no folder {folder}: an edit is kept in one by `engram edit --out`, or edit.save(folder)"
         )
     said, config, weights = _json(there / EDIT), _json(there / CONFIG), (there / WEIGHTS).read_bytes()
     if (form := said.get("form")) != FORM:

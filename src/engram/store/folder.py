@@ -80,7 +80,8 @@ class RunFolder:
         try:
             found = json.loads(manifest.read_bytes())
         except FileNotFoundError:
-            raise BadData(path, None, f"is no run: there is no {MANIFEST}") from None
+            what = f"is no run: there is no {MANIFEST}" if Path(path).is_dir() else "is no run: there is no such folder"
+            raise BadData(path, None, what) from None
         except (OSError, ValueError) as error:
             raise BadData(manifest, None, f"cannot be read ({error})") from None
         if not isinstance(found, dict) or found.get("format") != FORMAT:
