@@ -172,3 +172,13 @@ def test_a_terminal_without_unicode_gets_escapes_and_no_traceback(tmp_path: Path
         assert (ended.returncode, ended.stderr) == (0, b"")
     (relation,) = json.loads(ended.stdout)["relations"]
     assert (relation["name"], relation["example"]) == ("Łódź, Málaga", ["Ж", "é"])
+
+
+@pytest.mark.parametrize("group", [(), ("run",), ("bench",), ("data",)])
+def test_the_help_of_a_group_asks_each_commands_whole_question(
+    group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = CliRunner().invoke(application(), [*group, "--help"]).stdout.partition("Commands:")[2]
+    assert listed.count("?") >= 1
+    assert "..." not in listed

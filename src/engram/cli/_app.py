@@ -8,10 +8,10 @@ import warnings
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import BadSetting, BadTemplate, EngramError, OtherRun, UnaskablePrompt, UnknownName
+from ._listing import Listing
 
 SPELT = {  # what an error advises in Python, and how it is said here
     "trust_remote_code=True": "--trust-remote-code",
@@ -46,7 +46,7 @@ def application() -> typer.Typer:
     return app
 
 
-class Commands(TyperGroup):
+class Commands(Listing):
     """Says in one line on stderr what went wrong, and what engram warns of. A bug keeps its traceback."""
 
     def invoke(self, ctx: Any) -> Any:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 from typer import Option
-from typer.core import TyperGroup
 
 from ..registry import Plugin, plugins
 from ._drawn import Drawing, Source
+from ._listing import Listing
 from ._named import made
 from ._options import Json, ModelOptions, spread
 from ._running import Places
@@ -20,7 +20,7 @@ from .locate import Method
 GROUP = "engram.experiments"
 
 
-class Experiments(TyperGroup):
+class Experiments(Listing):
     """The experiments that have a command of their own, and those of plug-ins."""
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -12,6 +12,7 @@ from . import _benched, _show
 from ._bench_judging import judging
 from ._bench_tracing import tracing
 from ._benched import Budget, Device, Runs
+from ._listing import Listing
 from ._options import Json, ModelOptions, bytes_of, spread
 from ._show import NUMBER, WORD
 
@@ -43,7 +44,9 @@ REFERENCES = ("published sum", "integral", "same rule, float32")
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    benches = typer.Typer(help="Measure speed, as a ratio of ways that say the same.", no_args_is_help=True)
+    benches = typer.Typer(
+        cls=Listing, help="Measure speed, as a ratio of ways that say the same.", no_args_is_help=True
+    )
     benches.command("attribution")(attribution)
     benches.command("judging")(judging)
     benches.command("runs")(spread(runs))

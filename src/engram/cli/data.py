@@ -6,18 +6,18 @@ from typing import Annotated, Any
 
 import typer
 from typer import Argument
-from typer.core import TyperGroup
 
 from ..cases import CaseSet
 from ..facts import FactSet, Prompt
 from . import _cases, _run_context, _show
+from ._listing import Listing
 from ._options import Json, spread
 from ._show import NUMBER, TEXT, WORD
 
 HELP = "-h", "--help"
 
 
-class Sets(TyperGroup):
+class Sets(Listing):
     """`engram data shipped` shows a data set, unless the word is a command's; such a set is shown by `data show`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
